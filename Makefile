@@ -1,0 +1,65 @@
+# make run: the whole path on real digits.   make test: every check that this machine can run.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/ready
+MNISTKIT := $(BIN)/mnistkit
+RUN    := runs/digits
+OUT    := out/run
+
+.PHONY: setup run test lint bench test-gpu clean
+.DEFAULT_GOAL := help
+help:
+	@echo "make setup | run | test | lint | bench | test-gpu | clean   (see README.md)"
+
+setup: $(READY)
+	@$(MNISTKIT) build-runner
+
+# uv where it installs, pip where it does not; versions come from constraints.txt.
+$(READY): pyproject.toml constraints.txt CMakeLists.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv || echo "uv is not to be had: using pip"
+	if [ -x $(BIN)/uv ]; then \
+	  $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ".[dev]"; \
+	else \
+	  $(BIN)/python -m pip install -c constraints.txt -e ".[dev]"; \
+	fi
+	touch $@
+
+# The pretrained net where MNIST can be had; without it, a net trained here on scikit-learn's scans.
+run: setup
+	@if $(BIN)/python -c "from mnistkit.data import resolve as r; exit(r('auto') != 'mnist')"; then \
+	  echo "== export the pretrained net"; \
+	  $(MNISTKIT) export base --all --out $(OUT) --force; \
+	else \
+	  echo "== train on scikit-learn's digits" && rm -rf $(RUN) && \
+	  $(MNISTKIT) train --dataset digits --out $(RUN) && \
+	  $(MNISTKIT) export $(RUN) --all --out $(OUT) --force; \
+	fi
+	@echo "== verify: do all runtimes agree?"
+	@$(MNISTKIT) verify $(OUT) --json $(OUT)/verify.json
+	@echo "== bench: how fast is each?"
+	@$(MNISTKIT) bench $(OUT) --duration 0.5 --json $(OUT)/bench.json --plot $(OUT)/bench.png
+	@echo "== models, figures and plot:" && ls -l $(OUT)
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check python export tests
+	$(BIN)/ruff check python export tests
+	git ls-files -co --exclude-standard '*.cpp' '*.hpp' '*.h' '*.c' | xargs -r $(BIN)/clang-format --dry-run --Werror
+	mkdir -p build/lint && rm -rf build/lint/mnistkit && mkdir build/lint/mnistkit
+	ln -s $(CURDIR)/python/mnistkit/* $(CURDIR)/export build/lint/mnistkit/
+	cd build/lint && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p mnistkit
+
+bench: setup
+	$(BIN)/python tests/bench/training_overhead.py
+	$(MNISTKIT) export --all --out out/bench --force
+	$(MNISTKIT) bench out/bench --json out/bench/bench.json --plot out/bench/bench.png
+
+test-gpu: setup
+	$(BIN)/python -m pytest tests/gpu -m gpu
+
+clean:
+	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache $(VENV)

@@ -1,0 +1,47 @@
+# find_package(mnistkit CONFIG COMPONENTS runner) from the sources, as the Python package ships
+# them: they are compiled as a part of the project that asks, against the libtorch that
+# MnistkitTorch.cmake finds.
+set(_mnistkit_known runner)
+get_filename_component(_mnistkit_root "${CMAKE_CURRENT_LIST_DIR}/../.." REALPATH)
+if(EXISTS "${_mnistkit_root}/cpp/src/CMakeLists.txt")
+  list(APPEND _mnistkit_known engine)
+endif()
+if(NOT mnistkit_FIND_COMPONENTS)
+  set(mnistkit_FIND_COMPONENTS ${_mnistkit_known})
+endif()
+
+set(mnistkit_FOUND TRUE)
+foreach(_mnistkit_component IN LISTS mnistkit_FIND_COMPONENTS)
+  if(_mnistkit_component IN_LIST _mnistkit_known)
+    set(mnistkit_${_mnistkit_component}_FOUND TRUE)
+  elseif(mnistkit_FIND_REQUIRED_${_mnistkit_component})
+    set(mnistkit_FOUND FALSE)
+    set(mnistkit_NOT_FOUND_MESSAGE
+      "mnistkit has no component '${_mnistkit_component}'; it has: ${_mnistkit_known}")
+  endif()
+endforeach()
+
+if(mnistkit_FOUND)
+  if(NOT TARGET mnistkit_common)
+    # Nothing but what this asks for: as variables they overrule the options of these names, and
+    # the project's own values come back below.
+    set(_mnistkit_options RUNNER ENGINE APPS EXAMPLES TESTS)
+    foreach(_mnistkit_option IN LISTS _mnistkit_options)
+      set(_mnistkit_kept_${_mnistkit_option} "${MNISTKIT_BUILD_${_mnistkit_option}}")
+      set(MNISTKIT_BUILD_${_mnistkit_option} OFF)
+    endforeach()
+    set(MNISTKIT_INSTALL OFF)
+    add_subdirectory("${_mnistkit_root}" "${CMAKE_BINARY_DIR}/_mnistkit" EXCLUDE_FROM_ALL)
+    foreach(_mnistkit_option IN LISTS _mnistkit_options)
+      set(MNISTKIT_BUILD_${_mnistkit_option} "${_mnistkit_kept_${_mnistkit_option}}")
+    endforeach()
+  endif()
+  if(mnistkit_runner_FOUND AND NOT TARGET mnistkit_runner)
+    add_subdirectory("${_mnistkit_root}/cpp/torch" "${CMAKE_BINARY_DIR}/_mnistkit_runner"
+      EXCLUDE_FROM_ALL)
+  endif()
+  if(mnistkit_engine_FOUND AND NOT TARGET mnistkit_engine)
+    add_subdirectory("${_mnistkit_root}/cpp/src" "${CMAKE_BINARY_DIR}/_mnistkit_engine"
+      EXCLUDE_FROM_ALL)
+  endif()
+endif()

@@ -1,0 +1,121 @@
+#include "common/artifact.hpp"
+
+#include <algorithm>
+
+#include "common/file.hpp"
+#include "common/json.hpp"
+#include "common/sha256.hpp"
+#include "mnistkit/error.hpp"
+
+namespace mnistkit::detail {
+namespace {
+
+constexpr std::size_t kMaxManifest = std::size_t{4} << 20;
+constexpr std::size_t kMaxFile = std::size_t{1} << 30;
+constexpr const char* kExportAgain = "; export it again with `mnistkit export --force`";
+
+/// A manifest comes from anywhere: its names must not lead out of the folder.
+bool is_plain_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
+}
+
+bool is_digest(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
+ArtifactFile read_entry(const Json& entry) {
+  ArtifactFile file;
+  file.name = entry.at("name").string();
+  file.format = entry.at("format").string();
+  const Json* precision = entry.find("precision");
+  if (precision != nullptr && !precision->is_null()) file.precision = precision->string();
+  file.sha256 = entry.at("sha256").string();
+  const std::int64_t bytes = entry.at("bytes").integer();
+  if (!is_plain_name(file.name)) {
+    throw Error(ErrorCode::bad_artifact, "file name '" + file.name + "' is not a plain name");
+  }
+  if (!is_digest(file.sha256)) {
+    throw Error(ErrorCode::bad_artifact, "'sha256' of " + file.name + " is not 64 hex digits");
+  }
+  if (bytes < 0) throw Error(ErrorCode::bad_artifact, "'bytes' of " + file.name + " is negative");
+  file.bytes = static_cast<std::size_t>(bytes);
+  return file;
+}
+
+/// The net's name: `net` is the name itself or a spec with a `name`.
+std::string net_name(const Json& manifest) {
+  const Json* net = manifest.find("net");
+  if (net == nullptr) return "";
+  if (net->is_object()) net = net->find("name");
+  return net != nullptr && net->is_string() ? net->string() : "";
+}
+
+}  // namespace
+
+Artifact::Artifact(std::filesystem::path folder) : folder_(std::move(folder)) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder_, error)) {
+    throw Error(ErrorCode::not_found,
+                folder_.string() + ": no such folder; wanted one that `mnistkit export` wrote");
+  }
+  const auto path = folder_ / "manifest.json";
+  if (!std::filesystem::exists(path, error)) {
+    throw Error(ErrorCode::not_found,
+                path.string() + ": no such file; wanted a folder that `mnistkit export` wrote");
+  }
+  const std::vector<std::uint8_t> bytes = read_file(path, kMaxManifest);
+  try {
+    const Json manifest = Json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    const std::int64_t schema = manifest.at("schema").integer();
+    if (schema > kSchema) {
+      throw Error(ErrorCode::newer_schema,
+                  "schema " + std::to_string(schema) + ", this mnistkit reads up to " +
+                      std::to_string(kSchema) + "; update mnistkit, or export again with this one");
+    }
+    if (schema < 1) throw Error(ErrorCode::bad_artifact, "schema below 1");
+    net_ = net_name(manifest);
+    for (const Json& entry : manifest.at("files").array()) files_.push_back(read_entry(entry));
+  } catch (const Error& cause) {
+    const char* todo = cause.code() == ErrorCode::newer_schema ? "" : kExportAgain;
+    throw Error(cause.code(), path.string() + ": " + cause.what() + todo);
+  }
+}
+
+const ArtifactFile& Artifact::find(std::string_view format, Precision precision) const {
+  std::string there;
+  for (const ArtifactFile& file : files_) {
+    if (file.format != format) continue;
+    if (file.precision == to_string(precision)) return file;
+    there += (there.empty() ? "" : ", ") + file.precision;
+  }
+  const std::string wanted = std::string(format) + " at " + to_string(precision);
+  throw Error(ErrorCode::unavailable,
+              folder_.string() + ": has no " + wanted +
+                  (there.empty() ? "" : " (it has " + there + ")") + "; export it with `mnistkit " +
+                  "export --" + std::string(format) + " --precision " + to_string(precision) + "`");
+}
+
+const ArtifactFile* Artifact::find(std::string_view format) const noexcept {
+  const auto same = [format](const ArtifactFile& file) { return file.format == format; };
+  const auto found = std::find_if(files_.begin(), files_.end(), same);
+  return found == files_.end() ? nullptr : &*found;
+}
+
+std::vector<std::uint8_t> Artifact::read(const ArtifactFile& file) const {
+  const auto path = folder_ / file.name;
+  std::vector<std::uint8_t> bytes = read_file(path, kMaxFile);
+  if (bytes.size() != file.bytes) {
+    throw Error(ErrorCode::bad_artifact, path.string() + ": " + std::to_string(bytes.size()) +
+                                             " bytes, the manifest says " +
+                                             std::to_string(file.bytes) + kExportAgain);
+  }
+  const std::string digest = sha256_hex(bytes);
+  if (digest != file.sha256) {
+    throw Error(ErrorCode::bad_artifact, path.string() + ": SHA-256 " + digest +
+                                             ", the manifest says " + file.sha256 + kExportAgain);
+  }
+  return bytes;
+}
+
+}  // namespace mnistkit::detail

@@ -1,0 +1,123 @@
+/* mnistkit's C API.
+ *
+ * Nothing is thrown across it, nothing is printed and nothing aborts. Every call that can fail
+ * returns a mnistkit_status; mnistkit_last_error() then says what was given, what was wanted and
+ * what to do.
+ *
+ * Images are N * 784 contiguous bytes, 0 = background, 255 = ink. Logits are N * 10 floats.
+ */
+#ifndef MNISTKIT_H
+#define MNISTKIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mnistkit/export.h"
+#include "mnistkit/version.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MNISTKIT_IMAGE_BYTES 784
+#define MNISTKIT_CLASSES 10
+
+typedef enum mnistkit_status {
+  MNISTKIT_OK = 0,
+  MNISTKIT_INVALID_ARGUMENT = 1, /* the call was wrong: a size, a null pointer, an option */
+  MNISTKIT_CLOSED = 2,           /* the handle was closed, or never opened */
+  MNISTKIT_NOT_FOUND = 3,        /* a file or folder is not there */
+  MNISTKIT_BAD_ARTIFACT = 4,     /* an artifact's file is damaged, or is not ours */
+  MNISTKIT_NEWER_SCHEMA = 5,     /* the artifact was written by a newer mnistkit */
+  MNISTKIT_UNAVAILABLE = 6,      /* the device, or the precision in this artifact, is not there */
+  MNISTKIT_CHECK_FAILED = 7,     /* the self-check against the golden digits failed */
+  MNISTKIT_OUT_OF_MEMORY = 8,    /* an allocation failed, on the host or on the device */
+  MNISTKIT_RUNTIME = 9           /* the runtime underneath failed */
+} mnistkit_status;
+
+/* The class with the highest logit, and its softmax probability. */
+typedef struct mnistkit_prediction {
+  int32_t label;
+  float probability;
+} mnistkit_prediction;
+
+/* What came of running an artifact's golden digits. */
+typedef struct mnistkit_self_check {
+  uint64_t total;      /* golden digits run */
+  uint64_t agree;      /* of them, with the class that the reference logits give */
+  uint64_t correct;    /* of them, with the class that was drawn */
+  float max_abs_diff;  /* largest |logit - reference logit| */
+  float mean_abs_diff; /* mean of |logit - reference logit| */
+  float tolerance;     /* what max_abs_diff may be at this precision */
+  int32_t passed;      /* 1 or 0 */
+} mnistkit_self_check;
+
+/* The version of the library that is loaded; MNISTKIT_VERSION_STRING is that of this header. */
+MNISTKIT_API const char* mnistkit_version(void);
+
+/* A status's name, as in "bad_artifact"; "unknown" for a number that is none. */
+MNISTKIT_API const char* mnistkit_status_name(mnistkit_status status);
+
+/* The text of the last error in the calling thread, "" if there was none. It stays valid until
+ * the thread's next failing call. */
+MNISTKIT_API const char* mnistkit_last_error(void);
+
+/* ---- The libtorch runner: link mnistkit::runner ------------------------------------------- */
+
+/* A handle: never dereferenced, so a stale one is refused with MNISTKIT_CLOSED. */
+typedef struct mnistkit_runner mnistkit_runner;
+
+typedef struct mnistkit_runner_options {
+  size_t struct_size;    /* set by mnistkit_runner_options_init; lets the struct grow */
+  const char* device;    /* "cpu" (default), "cuda" or "cuda:N" */
+  const char* precision; /* "fp32" (default), "fp16" or "int8" */
+  int32_t threads;       /* CPU threads of the process; 0 (default) leaves libtorch's alone */
+  int32_t verify;        /* 1 (default): run the golden digits on open */
+  const int64_t* warmup; /* batch sizes to warm up; NULL (default) is {1} */
+  size_t warmup_count;
+  int64_t max_batch; /* longest batch given to libtorch at once; 0 (default) chooses */
+} mnistkit_runner_options;
+
+MNISTKIT_API void mnistkit_runner_options_init(mnistkit_runner_options* options);
+
+/* Opens an artifact folder. `path` is UTF-8; `options` may be NULL. On failure *runner is NULL. */
+MNISTKIT_API mnistkit_status mnistkit_runner_open(const char* path,
+                                                  const mnistkit_runner_options* options,
+                                                  mnistkit_runner** runner);
+
+/* Writes image_bytes / 784 * 10 logits; logit_count must be exactly that. Safe from any number of
+ * threads on one handle. */
+MNISTKIT_API mnistkit_status mnistkit_runner_logits(mnistkit_runner* runner, const uint8_t* images,
+                                                    size_t image_bytes, float* logits,
+                                                    size_t logit_count);
+
+/* Writes one prediction an image; prediction_count must be image_bytes / 784. Safe as above. */
+MNISTKIT_API mnistkit_status mnistkit_runner_classify(mnistkit_runner* runner,
+                                                      const uint8_t* images, size_t image_bytes,
+                                                      mnistkit_prediction* predictions,
+                                                      size_t prediction_count);
+
+/* Runs the artifact's golden digits. MNISTKIT_CHECK_FAILED if they do not come out right; the
+ * report is written then too. Safe as above. */
+MNISTKIT_API mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner,
+                                                        mnistkit_self_check* report);
+
+/* Closes the handle. Calls that run on it in other threads finish unharmed, and the last of them
+ * frees the model. NULL is allowed. */
+MNISTKIT_API mnistkit_status mnistkit_runner_close(mnistkit_runner* runner);
+
+/* How many devices mnistkit_runner_open can be given here and now; at least 1, the CPU. */
+MNISTKIT_API size_t mnistkit_runner_device_count(void);
+
+/* Writes the name of device `index` ("cpu", "cuda:0", ...) and a zero byte into `name`. */
+MNISTKIT_API mnistkit_status mnistkit_runner_device_name(size_t index, char* name,
+                                                         size_t name_size);
+
+/* The libtorch that the runner was compiled against, as in "2.15.0". */
+MNISTKIT_API const char* mnistkit_runner_torch_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MNISTKIT_H */

@@ -1,0 +1,178 @@
+// The runner's part of the C API.
+#include "common/c_api.hpp"
+
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <type_traits>
+#include <unordered_map>
+#include <vector>
+
+#include "mnistkit/runner.hpp"
+
+namespace {
+
+using mnistkit::Error;
+using mnistkit::ErrorCode;
+using mnistkit::Runner;
+using mnistkit::detail::guarded;
+
+// mnistkit_runner_classify writes straight into the caller's array.
+static_assert(sizeof(mnistkit_prediction) == sizeof(mnistkit::Prediction));
+static_assert(offsetof(mnistkit_prediction, label) == offsetof(mnistkit::Prediction, label));
+static_assert(offsetof(mnistkit_prediction, probability) ==
+              offsetof(mnistkit::Prediction, probability));
+
+/// The open runners. A handle is a number that is given once, so a stale one is never mistaken
+/// for a newer; a call holds its runner, so a close beside it waits for nothing and frees nothing
+/// that is in use.
+class Handles {
+ public:
+  mnistkit_runner* add(std::shared_ptr<const Runner> runner) {
+    const std::unique_lock lock(mutex_);
+    const std::uintptr_t id = ++last_;
+    runners_.emplace(id, std::move(runner));
+    return reinterpret_cast<mnistkit_runner*>(id);
+  }
+
+  [[nodiscard]] std::shared_ptr<const Runner> get(const mnistkit_runner* handle) const {
+    const std::shared_lock lock(mutex_);
+    const auto found = runners_.find(reinterpret_cast<std::uintptr_t>(handle));
+    if (found == runners_.end()) refuse();
+    return found->second;
+  }
+
+  [[nodiscard]] std::shared_ptr<const Runner> remove(const mnistkit_runner* handle) {
+    const std::unique_lock lock(mutex_);
+    auto node = runners_.extract(reinterpret_cast<std::uintptr_t>(handle));
+    if (node.empty()) refuse();
+    return std::move(node.mapped());
+  }
+
+ private:
+  [[noreturn]] static void refuse() {
+    throw Error(ErrorCode::closed, "runner: this handle is not open; it was closed, or never was");
+  }
+
+  mutable std::shared_mutex mutex_;
+  std::unordered_map<std::uintptr_t, std::shared_ptr<const Runner>> runners_;
+  std::uintptr_t last_ = 0;
+};
+
+Handles& handles() {
+  // Never destroyed: a thread may still call while the process ends.
+  static auto* const instance = new Handles;
+  return *instance;
+}
+
+template <class T>
+T* not_null(T* pointer, const char* what) {
+  if (pointer == nullptr) {
+    throw Error(ErrorCode::invalid_argument, std::string(what) + ": got a null pointer");
+  }
+  return pointer;
+}
+
+mnistkit::RunnerOptions to_options(const mnistkit_runner_options& from) {
+  if (from.struct_size != sizeof(mnistkit_runner_options)) {
+    throw Error(ErrorCode::invalid_argument, "options: struct_size is " +
+                                                 std::to_string(from.struct_size) + ", wanted " +
+                                                 std::to_string(sizeof(mnistkit_runner_options)) +
+                                                 "; call mnistkit_runner_options_init first");
+  }
+  mnistkit::RunnerOptions options;
+  if (from.device != nullptr) options.device = from.device;
+  if (from.precision != nullptr) options.precision = mnistkit::parse_precision(from.precision);
+  options.threads = from.threads;
+  options.verify = from.verify != 0;
+  if (from.warmup != nullptr) options.warmup.assign(from.warmup, from.warmup + from.warmup_count);
+  if (from.max_batch != 0) options.max_batch = from.max_batch;
+  return options;
+}
+
+}  // namespace
+
+void mnistkit_runner_options_init(mnistkit_runner_options* options) {
+  if (options == nullptr) return;
+  *options = {};
+  options->struct_size = sizeof(mnistkit_runner_options);
+  options->device = "cpu";
+  options->precision = "fp32";
+  options->verify = 1;
+}
+
+mnistkit_status mnistkit_runner_open(const char* path, const mnistkit_runner_options* options,
+                                     mnistkit_runner** runner) {
+  return guarded([&] {
+    *not_null(runner, "runner") = nullptr;
+    const std::filesystem::path folder =
+        std::u8string_view(reinterpret_cast<const char8_t*>(not_null(path, "path")));
+    const auto chosen = options == nullptr ? mnistkit::RunnerOptions{} : to_options(*options);
+    *runner = handles().add(std::make_shared<const Runner>(folder, chosen));
+  });
+}
+
+mnistkit_status mnistkit_runner_logits(mnistkit_runner* runner, const uint8_t* images,
+                                       size_t image_bytes, float* logits, size_t logit_count) {
+  return guarded(
+      [&] { handles().get(runner)->logits({images, image_bytes}, {logits, logit_count}); });
+}
+
+mnistkit_status mnistkit_runner_classify(mnistkit_runner* runner, const uint8_t* images,
+                                         size_t image_bytes, mnistkit_prediction* predictions,
+                                         size_t prediction_count) {
+  return guarded([&] {
+    auto* const out = reinterpret_cast<mnistkit::Prediction*>(predictions);
+    handles().get(runner)->classify({images, image_bytes}, {out, prediction_count});
+  });
+}
+
+mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner, mnistkit_self_check* report) {
+  return guarded([&] {
+    not_null(report, "report");
+    const mnistkit::SelfCheck check = handles().get(runner)->self_check();
+    *report = {check.total,         check.agree,     check.correct,         check.max_abs_diff,
+               check.mean_abs_diff, check.tolerance, check.passed() ? 1 : 0};
+    if (!check.passed()) {
+      throw Error(ErrorCode::check_failed, "self-check failed: " + std::to_string(check.agree) +
+                                               " of " + std::to_string(check.total) +
+                                               " golden digits agree, largest |difference| " +
+                                               std::to_string(check.max_abs_diff));
+    }
+  });
+}
+
+mnistkit_status mnistkit_runner_close(mnistkit_runner* runner) {
+  return guarded([&] {
+    // The model itself is destroyed here, outside the lock.
+    if (runner != nullptr) static_cast<void>(handles().remove(runner));
+  });
+}
+
+size_t mnistkit_runner_device_count(void) {
+  size_t count = 1;
+  guarded([&] { count = mnistkit::runner_devices().size(); });
+  return count;
+}
+
+mnistkit_status mnistkit_runner_device_name(size_t index, char* name, size_t name_size) {
+  return guarded([&] {
+    not_null(name, "name");
+    const std::vector<std::string> devices = mnistkit::runner_devices();
+    if (index >= devices.size()) {
+      throw Error(ErrorCode::invalid_argument, "device index: got " + std::to_string(index) +
+                                                   ", there are " + std::to_string(devices.size()) +
+                                                   " devices");
+    }
+    if (devices[index].size() + 1 > name_size) {
+      throw Error(ErrorCode::invalid_argument, "name: got room for " + std::to_string(name_size) +
+                                                   " bytes, wanted " +
+                                                   std::to_string(devices[index].size() + 1));
+    }
+    std::memcpy(name, devices[index].c_str(), devices[index].size() + 1);
+  });
+}
+
+const char* mnistkit_runner_torch_version(void) { return mnistkit::runner_torch_version(); }

@@ -1,0 +1,177 @@
+#include "mnistkit/runner.hpp"
+
+#include <ATen/Parallel.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "common/artifact.hpp"
+#include "common/classify.hpp"
+#include "common/golden.hpp"
+#include "torch/device.hpp"
+#include "torch/errors.hpp"
+#include "torch/executor.hpp"
+
+namespace mnistkit {
+namespace {
+
+/// Far above any use, and low enough that no size computed from it overflows.
+constexpr std::int64_t kMaxBatch = std::int64_t{1} << 20;
+
+void check_options(const RunnerOptions& options, c10::Device device) {
+  const auto check_batch = [](const char* what, std::int64_t batch) {
+    if (batch >= 1 && batch <= kMaxBatch) return;
+    throw Error(ErrorCode::invalid_argument, std::string(what) + ": got " + std::to_string(batch) +
+                                                 ", wanted 1 to " + std::to_string(kMaxBatch));
+  };
+  for (const std::int64_t batch : options.warmup) check_batch("warmup", batch);
+  check_batch("max_batch", options.max_batch);
+  if (options.threads < 0) {
+    throw Error(ErrorCode::invalid_argument,
+                "threads: got " + std::to_string(options.threads) + ", wanted 0 (leave) or more");
+  }
+  if (options.precision == Precision::fp16 && device.is_cpu()) {
+    throw Error(ErrorCode::unavailable, "precision fp16 needs a GPU; use device cuda, or fp32");
+  }
+  if (options.precision == Precision::int8 && !device.is_cpu()) {
+    throw Error(ErrorCode::unavailable,
+                "precision int8 needs the CPU (libtorch has no int8 kernels for a GPU); use "
+                "device cpu, or fp16");
+  }
+}
+
+}  // namespace
+
+struct Runner::Impl {
+  Impl(const std::filesystem::path& folder, const RunnerOptions& wanted) : options(wanted) {
+    const c10::Device device = detail::parse_device(options.device);
+    options.device = device.str();
+    check_options(options, device);
+
+    const detail::Artifact artifact(folder);
+    net = artifact.net();
+    const detail::ArtifactFile& entry = artifact.find("torchscript", options.precision);
+    const std::vector<std::uint8_t> file = artifact.read(entry);
+    if (const detail::ArtifactFile* digits = artifact.find("golden")) {
+      golden = detail::parse_golden(artifact.read(*digits));
+    } else if (options.verify) {
+      throw Error(ErrorCode::bad_artifact, folder.string() +
+                                               ": has no golden digits to verify with; export it "
+                                               "again, or open it with verify off");
+    }
+
+    if (options.threads > 0) at::set_num_threads(options.threads);
+    try {
+      executor = device.is_cpu() ? detail::make_cpu_executor(file)
+                                 : detail::make_cuda_executor(file, device);
+      for (const std::int64_t batch : options.warmup) {
+        executor->warm_up(std::min(batch, options.max_batch));
+      }
+    } catch (const Error& error) {
+      throw Error(error.code(), (folder / entry.name).string() + ": " + error.what());
+    }
+    if (options.verify) verify(folder / entry.name);
+  }
+
+  void run(std::span<const std::uint8_t> images, std::span<float> logits) const {
+    const std::size_t count = detail::count_images(images);
+    detail::check_output(logits.data(), logits.size(), count * kClasses, "logits");
+    const auto step = static_cast<std::size_t>(options.max_batch);
+    for (std::size_t at = 0; at < count; at += step) {
+      const std::size_t batch = std::min(step, count - at);
+      executor->run(images.data() + at * kImageBytes, static_cast<std::int64_t>(batch),
+                    logits.data() + at * kClasses);
+    }
+  }
+
+  [[nodiscard]] SelfCheck self_check() const {
+    if (!golden) {
+      throw Error(ErrorCode::bad_artifact, "self-check: the artifact has no golden digits");
+    }
+    std::vector<float> logits(golden->count() * kClasses);
+    run(golden->images, logits);
+    return detail::compare_golden(*golden, logits, options.precision);
+  }
+
+  void verify(const std::filesystem::path& path) const {
+    const SelfCheck check = self_check();
+    if (check.passed()) return;
+    throw Error(ErrorCode::check_failed,
+                path.string() + ": self-check failed: " + std::to_string(check.agree) + " of " +
+                    std::to_string(check.total) + " golden digits agree, largest |difference| " +
+                    std::to_string(check.max_abs_diff) + ", wanted at most " +
+                    std::to_string(check.tolerance));
+  }
+
+  RunnerOptions options;
+  std::string net;
+  std::optional<detail::Golden> golden;
+  std::unique_ptr<detail::Executor> executor;
+};
+
+Runner::Runner(const std::filesystem::path& artifact, const RunnerOptions& options)
+    : impl_(detail::translated("opening an artifact",
+                               [&] { return std::make_unique<Impl>(artifact, options); })) {}
+
+Runner::~Runner() = default;
+Runner::Runner(Runner&& other) noexcept = default;
+Runner& Runner::operator=(Runner&& other) noexcept = default;
+
+Runner::Impl& Runner::impl() const {
+  if (!impl_) throw Error(ErrorCode::closed, "this Runner was moved from; it holds no model");
+  return *impl_;
+}
+
+void Runner::logits(std::span<const std::uint8_t> images, std::span<float> logits) const {
+  detail::translated("running the model", [&] { impl().run(images, logits); });
+}
+
+std::vector<float> Runner::logits(std::span<const std::uint8_t> images) const {
+  return detail::translated("running the model", [&] {
+    std::vector<float> logits(detail::count_images(images) * kClasses);
+    impl().run(images, logits);
+    return logits;
+  });
+}
+
+void Runner::classify(std::span<const std::uint8_t> images,
+                      std::span<Prediction> predictions) const {
+  detail::translated("running the model", [&] {
+    const std::size_t count = detail::count_images(images);
+    detail::check_output(predictions.data(), predictions.size(), count, "predictions");
+    // Chunk by chunk, so that the scratch space stays small and is kept for the next call.
+    thread_local std::vector<float> logits;
+    const auto step = static_cast<std::size_t>(impl().options.max_batch);
+    for (std::size_t at = 0; at < count; at += step) {
+      const std::size_t batch = std::min(step, count - at);
+      logits.resize(batch * kClasses);
+      impl().run(images.subspan(at * kImageBytes, batch * kImageBytes), logits);
+      for (std::size_t i = 0; i < batch; ++i) {
+        const auto row = std::span<const float>(logits).subspan(i * kClasses);
+        predictions[at + i] = detail::predict(row.first<kClasses>());
+      }
+    }
+  });
+}
+
+std::vector<Prediction> Runner::classify(std::span<const std::uint8_t> images) const {
+  return detail::translated("running the model", [&] {
+    std::vector<Prediction> predictions(detail::count_images(images));
+    classify(images, predictions);
+    return predictions;
+  });
+}
+
+SelfCheck Runner::self_check() const {
+  return detail::translated("running the golden digits", [&] { return impl().self_check(); });
+}
+
+const RunnerOptions& Runner::options() const { return impl().options; }
+
+const std::string& Runner::net() const { return impl().net; }
+
+const char* runner_torch_version() noexcept { return TORCH_VERSION; }
+
+}  // namespace mnistkit

@@ -1,0 +1,133 @@
+"""Export: one file per format, and the writing of the artifact folder that holds them.
+
+Imported as ``mnistkit.export``. A format is a module with ``FORMAT``, ``SUFFIX``, ``PRECISIONS``
+and ``render(graph, precision) -> bytes``; it knows nothing of the runtimes that will load it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mnistkit.artifact import (
+    MANIFEST,
+    PRECISIONS,
+    FileEntry,
+    file_entry,
+    write_bytes,
+    write_manifest,
+)
+from mnistkit.environment import versions
+from mnistkit.errors import UsageError
+from mnistkit.nets.deploy import DeployGraph
+from mnistkit.paths import cannot_write
+from mnistkit.source import Source
+from mnistkit.training.checkpoint import WEIGHTS, save_tensors
+
+FORMATS = ("torchscript", "onnx")
+
+
+def format_module(name: str) -> ModuleType:
+    """The module that writes a format."""
+    if name not in FORMATS:
+        raise UsageError(f"unknown export format {name!r}; known: {', '.join(FORMATS)}")
+    return importlib.import_module(f"mnistkit.export.{name}")
+
+
+def export(
+    source: Source,
+    out: Path,
+    formats: Sequence[str] = FORMATS,
+    precisions: Sequence[str] = ("fp32", "fp16"),
+    *,
+    force: bool = False,
+    on_file: Callable[[FileEntry], None] | None = None,
+) -> Path:
+    """Write the artifact folder of a trained net and return its path.
+
+    Each format is written in each of the precisions that it knows. An existing artifact is
+    replaced only with ``force``. Raises :class:`UsageError` for a precision or format that is
+    not known, or a folder that cannot be written to.
+    """
+    if unknown := sorted(set(precisions) - set(PRECISIONS)):
+        raise UsageError(f"unknown precision {', '.join(unknown)}; known: {', '.join(PRECISIONS)}")
+    if (out / MANIFEST).exists() and not force:
+        raise UsageError(f"{out} holds an artifact already; replace it with --force")
+    modules = [format_module(name) for name in formats]
+    for precision in precisions:
+        if not any(precision in module.PRECISIONS for module in modules):
+            raise UsageError(f"{' and '.join(formats)} cannot hold {precision}")
+    graph = source.graph()
+    # Rendered in full before the first write: a fault leaves the folder as it was.
+    rendered = [
+        (
+            f"model-{precision}{module.SUFFIX}",
+            module.FORMAT,
+            precision,
+            module.render(graph, precision),
+        )
+        for module in modules
+        for precision in precisions
+        if precision in module.PRECISIONS
+    ]
+    try:
+        (out / MANIFEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    save_tensors(out / WEIGHTS, source.state, {"format": "mnistkit", "net": source.spec.name})
+    entries = [file_entry(out / WEIGHTS, "weights", "fp32"), *_write_golden(graph, out)]
+    for name, format, precision, data in rendered:
+        write_bytes(out / name, data)
+        entries.append(file_entry(out / name, format, precision))
+        if on_file is not None:
+            on_file(entries[-1])
+    written = [p for p in PRECISIONS if any(e.precision == p for e in entries)]
+    write_manifest(out, _manifest(source, written), entries)
+    return out
+
+
+def reference_logits(graph: DeployGraph, images: Any) -> Any:
+    """The fp32 reference logits ``(N, 10)`` of uint8 images ``(N, 1, 28, 28)``."""
+    import torch
+    from mnistkit.nets.deploy_module import DeployNet
+
+    with torch.inference_mode():
+        return DeployNet(graph)(torch.from_numpy(images)).numpy()
+
+
+def _write_golden(graph: DeployGraph, out: Path) -> list[FileEntry]:
+    from mnistkit.golden import golden_digits, write_golden_bin, write_golden_npz
+
+    images, labels = golden_digits()
+    logits = reference_logits(graph, images)
+    write_golden_npz(out / "golden.npz", images, labels, logits)
+    write_golden_bin(out / "golden.bin", images, labels, logits)
+    return [
+        file_entry(out / "golden.npz", "golden-npz", "fp32"),
+        file_entry(out / "golden.bin", "golden", "fp32"),
+    ]
+
+
+def _manifest(source: Source, precisions: list[str]) -> dict[str, Any]:
+    from mnistkit.export.onnx import OPSET
+
+    figures = ("dataset", "epochs", "seed", "test_correct", "test_total", "test_accuracy")
+    return {
+        "mnistkit": versions()["mnistkit"],
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "net": source.spec.to_dict(),
+        "params": source.spec.params,
+        "multiply_adds": source.spec.multiply_adds,
+        "precisions": precisions,
+        "dataset": {"name": source.dataset},
+        "accuracy": {key: source.summary[key] for key in figures if key in source.summary},
+        "input": {"name": "input", "dtype": "uint8", "shape": ["N", 1, 28, 28]},
+        "output": {"name": "logits", "dtype": "float32", "shape": ["N", 10]},
+        "labels": [str(digit) for digit in range(10)],
+        "versions": {**versions("torch", "onnx"), "onnx_opset": OPSET},
+        "calibration": None,
+    }

@@ -1,0 +1,107 @@
+"""ONNX: the deploy graph written node by node, so that names, opset and layout are ours.
+
+Building the file from the graph needs no tracer and gives every runtime the same few operators:
+Cast, Mul, Conv, Relu, MaxPool, GlobalAveragePool, Flatten.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from mnistkit.errors import CheckError
+from mnistkit.nets.deploy import INPUT_SCALE, ConvOp, DeployGraph, MaxPoolOp
+from onnx import TensorProto, helper, numpy_helper
+
+FORMAT = "onnx"
+SUFFIX = ".onnx"
+PRECISIONS = ("fp32", "fp16")
+OPSET = 20
+_IR_VERSION = 10  # that of opset 20's time: older runtimes refuse files that claim a newer one
+_TYPES: dict[str, tuple[int, type[np.floating[Any]]]] = {
+    "fp32": (TensorProto.FLOAT, np.float32),
+    "fp16": (TensorProto.FLOAT16, np.float16),
+}
+
+
+class GraphWriter:
+    """Collects nodes and constants; each node's output carries the node's name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, name: str, values: np.ndarray[Any, Any]) -> str:
+        """Add an initializer and return its name."""
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def conv(self, op: ConvOp, inputs: list[str]) -> str:
+        """Add a convolution over ``inputs`` (values, weight, bias) and its ReLU."""
+        kernel = op.weight.shape[-1]
+        value = self.node(
+            "Conv",
+            inputs,
+            op.name,
+            kernel_shape=[kernel, kernel],
+            pads=[op.padding] * 4,
+            strides=[op.stride] * 2,
+            group=op.groups,
+        )
+        return self.node("Relu", [value], f"{op.name}_relu") if op.relu else value
+
+    def pool(self, op: Any, value: str) -> str:
+        """Add a max or average pool."""
+        if isinstance(op, MaxPoolOp):
+            size = [op.size] * 2
+            return self.node("MaxPool", [value], op.name, kernel_shape=size, strides=size)
+        return self.node("GlobalAveragePool", [value], op.name)
+
+    def model(self, graph: DeployGraph) -> bytes:
+        """Close the graph, check it in full and return the file's bytes."""
+        proto = helper.make_graph(
+            self.nodes,
+            f"mnistkit-{graph.spec.name}",
+            [helper.make_tensor_value_info("input", TensorProto.UINT8, ["N", 1, 28, 28])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 10])],
+            self.constants,
+        )
+        model = helper.make_model(
+            proto,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="mnistkit",
+        )
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except onnx.checker.ValidationError as error:  # pragma: no cover - a fault of ours
+            raise CheckError(f"the ONNX of {graph.spec.name} is not valid: {error}") from error
+        return bytes(model.SerializeToString())
+
+
+def render(graph: DeployGraph, precision: str) -> bytes:
+    """Return the ONNX file: input uint8 ``(N, 1, 28, 28)``, logits float32 ``(N, 10)``."""
+    element, dtype = _TYPES[precision]
+    writer = GraphWriter()
+    value = writer.node("Cast", ["input"], "input_cast", to=element)
+    scale = writer.constant("input_scale", np.array(INPUT_SCALE, dtype))
+    value = writer.node("Mul", [value, scale], "input_scaled")
+    for op in graph.ops:
+        if isinstance(op, ConvOp):
+            weight = writer.constant(f"{op.name}_weight", op.weight.astype(dtype))
+            bias = writer.constant(f"{op.name}_bias", op.bias.astype(dtype))
+            value = writer.conv(op, [value, weight, bias])
+        else:
+            value = writer.pool(op, value)
+    if precision == "fp32":
+        writer.node("Flatten", [value], "logits", axis=1)
+    else:
+        value = writer.node("Flatten", [value], "logits_half", axis=1)
+        writer.node("Cast", [value], "logits", to=TensorProto.FLOAT)
+    return writer.model(graph)

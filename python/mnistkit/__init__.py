@@ -1,0 +1,57 @@
+"""mnistkit: train, quantize, export and deploy small MNIST nets, with proof that they agree.
+
+>>> import mnistkit
+>>> predictor = mnistkit.load("out", backend="onnxruntime")          # doctest: +SKIP
+>>> predictor.logits(images)            # uint8 (N, 1, 28, 28) -> float32 (N, 10)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnistkit.errors import (
+    ArtifactError,
+    CheckError,
+    InputError,
+    MissingError,
+    MnistkitError,
+    SpecError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from mnistkit.backends.base import Predictor
+
+__version__ = "0.1.0"
+
+
+def load(
+    artifact: str | Path,
+    backend: str = "onnxruntime",
+    precision: str = "fp32",
+    device: str = "cpu",
+    threads: int = 0,
+) -> Predictor:
+    """Load an artifact folder into a runtime and return its predictor.
+
+    Raises :class:`MissingError` where the backend is not available, :class:`ArtifactError` where
+    a file is damaged, :class:`UsageError` for an unknown backend.
+    """
+    from mnistkit import backends
+    from mnistkit.artifact import Artifact
+
+    return backends.require(backend).load(Artifact.open(Path(artifact)), precision, device, threads)
+
+
+__all__ = [
+    "ArtifactError",
+    "CheckError",
+    "InputError",
+    "MissingError",
+    "MnistkitError",
+    "SpecError",
+    "UsageError",
+    "__version__",
+    "load",
+]

@@ -1,0 +1,21 @@
+"""``python -m mnistkit``: the command line, and where the C++ SDK lies."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Print an SDK path for ``--cmake-dir`` and ``--include-dir``, else run the command line."""
+    if sys.argv[1:] in (["--cmake-dir"], ["--include-dir"]):
+        from mnistkit import sdk
+
+        print(sdk.cmake_dir() if sys.argv[1] == "--cmake-dir" else sdk.include_dir())
+        return
+    from mnistkit.cli import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

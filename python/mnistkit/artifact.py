@@ -1,0 +1,164 @@
+"""The artifact folder: all that a runtime needs, each file held by its hash.
+
+manifest.json   what is here, where it came from, how accurate it is, sha256 of each file
+golden.npz/.bin 20 digits with labels and reference logits, for a loader to check itself
+model-*         the exported models
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistkit.errors import ArtifactError, MissingError
+from mnistkit.paths import replacing, write_text
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+PRECISIONS = ("fp32", "fp16", "int8")
+_KEYS = ("mnistkit", "net", "params", "precisions", "input", "output", "labels", "files")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the artifact: its name, format, precision, hash and size in bytes."""
+
+    name: str
+    format: str
+    precision: str
+    sha256: str
+    bytes: int
+
+
+def file_entry(path: Path, format: str, precision: str) -> FileEntry:
+    """Describe a file that was just written."""
+    return FileEntry(path.name, format, precision, _sha256(path), path.stat().st_size)
+
+
+class Artifact:
+    """An artifact folder opened for reading; every file is checked before it is handed out."""
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.files = tuple(FileEntry(**entry) for entry in manifest["files"])
+
+    @classmethod
+    def open(cls, path: Path) -> Artifact:
+        """Read and check ``path/manifest.json``.
+
+        Raises :class:`MissingError` where there is none, :class:`ArtifactError` where it is
+        damaged or of a newer schema.
+        """
+        file = path / MANIFEST
+        if not file.is_file():
+            raise MissingError(
+                f"{path} is not an artifact folder (no {MANIFEST}); make one with: "
+                f"mnistkit export --out {path}"
+            )
+        try:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{file}: not valid JSON ({error}); export it again") from error
+        schema = manifest.get("schema") if isinstance(manifest, dict) else None
+        if type(schema) is not int or schema < 1:
+            raise ArtifactError(f"{file}: has no schema number; export it again")
+        if schema > SCHEMA:
+            raise ArtifactError(
+                f"{file}: schema {schema}, this mnistkit reads up to {SCHEMA}; "
+                f"upgrade mnistkit, or export again with this one"
+            )
+        if missing := [key for key in _KEYS if key not in manifest]:
+            raise ArtifactError(f"{file}: lacks {', '.join(missing)}; export it again")
+        try:
+            return cls(path, manifest)
+        except TypeError as error:
+            raise ArtifactError(f"{file}: a file's entry is malformed ({error})") from error
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions that some model of the folder has."""
+        return tuple(self.manifest["precisions"])
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset that the net was trained on."""
+        return str((self.manifest.get("dataset") or {}).get("name", "auto"))
+
+    def formats(self) -> set[tuple[str, str]]:
+        """The ``(format, precision)`` pairs that are there."""
+        return {(entry.format, entry.precision) for entry in self.files}
+
+    def find(self, format: str, precision: str) -> FileEntry | None:
+        """The entry of that format and precision, unchecked, or None."""
+        matching = (e for e in self.files if (e.format, e.precision) == (format, precision))
+        return next(matching, None)
+
+    def file(self, format: str, precision: str) -> Path:
+        """Path of the file of that format and precision, its size and hash checked."""
+        entry = self.find(format, precision)
+        if entry is None:
+            have = ", ".join(sorted(f"{f} {p}" for f, p in self.formats()))
+            raise MissingError(
+                f"{self.path} holds no {precision} {format}; it holds {have}. Export it with: "
+                f"mnistkit export --precision {precision} --out {self.path} --force"
+            )
+        return self.check(entry)
+
+    def check(self, entry: FileEntry) -> Path:
+        """Hold one file against its entry; return its path."""
+        path = self.path / entry.name
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing, though the manifest lists it; export again")
+        if path.stat().st_size != entry.bytes:
+            raise ArtifactError(
+                f"{path}: {path.stat().st_size} bytes, the manifest says {entry.bytes}: "
+                f"truncated or altered; export again"
+            )
+        if (got := _sha256(path)) != entry.sha256:
+            raise ArtifactError(
+                f"{path}: sha256 {got[:12]}…, the manifest says {entry.sha256[:12]}…: the file "
+                f"was altered after the export; export again"
+            )
+        return path
+
+    def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+        """The golden images ``(20, 1, 28, 28)``, labels ``(20,)`` and fp32 logits ``(20, 10)``."""
+        from mnistkit.golden import read_golden_npz
+
+        return read_golden_npz(self.file("golden-npz", "fp32"))
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any], files: Iterable[FileEntry]) -> None:
+    """Write ``manifest.json`` last, so that a folder with one is whole."""
+    entries = [vars(entry) for entry in files]
+    data = {"schema": SCHEMA, **manifest, "files": entries}
+    write_text(path / MANIFEST, json.dumps(data, indent=2) + "\n")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a model file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def newest(root: Path = Path()) -> Path:
+    """The artifact folder below ``root`` (itself, or one or two levels down) written last."""
+    found = [file for depth in ("", "*/", "*/*/") for file in root.glob(depth + MANIFEST)]
+    if not found:
+        raise MissingError(
+            f"no artifact folder in {root.resolve()}; make one with: mnistkit export --out out"
+        )
+    return max(found, key=lambda file: file.stat().st_mtime).parent

@@ -1,0 +1,179 @@
+"""The C++ runner on libtorch, in this process, through its C API."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnistkit import sdk
+from mnistkit.artifact import Artifact
+from mnistkit.backends.base import (
+    Backend,
+    Images,
+    Logits,
+    Predictor,
+    check_device,
+    check_images,
+)
+from mnistkit.errors import (
+    ArtifactError,
+    CheckError,
+    MissingError,
+    MnistkitError,
+    UsageError,
+)
+
+# Where the runner measures which of two graphs is faster on a CPU.
+_WARMUP = (1, 16, 256)
+
+# The numbers of mnistkit_status; the rest is a failure inside libtorch.
+_ERRORS: dict[int, type[MnistkitError]] = {
+    1: UsageError,  # invalid argument
+    2: UsageError,  # closed
+    3: MissingError,  # not found
+    4: ArtifactError,  # damaged
+    5: ArtifactError,  # newer schema
+    6: MissingError,  # unavailable
+    7: CheckError,  # self-check failed
+}
+
+
+class _Options(ctypes.Structure):
+    """``mnistkit_runner_options``."""
+
+    _fields_ = (
+        ("struct_size", ctypes.c_size_t),
+        ("device", ctypes.c_char_p),
+        ("precision", ctypes.c_char_p),
+        ("threads", ctypes.c_int32),
+        ("verify", ctypes.c_int32),
+        ("warmup", ctypes.POINTER(ctypes.c_int64)),
+        ("warmup_count", ctypes.c_size_t),
+        ("max_batch", ctypes.c_int64),
+    )
+
+
+class _Api:
+    """The C functions of one loaded library, with their types."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise MissingError(
+                f"{path}: cannot be loaded: {error}; compile it again with: {sdk.BUILD_COMMAND}"
+            ) from error
+        self.last_error = library.mnistkit_last_error
+        self.last_error.restype = ctypes.c_char_p
+        self.options_init = library.mnistkit_runner_options_init
+        self.options_init.restype = None
+        self.options_init.argtypes = [ctypes.POINTER(_Options)]
+        self.open = library.mnistkit_runner_open
+        self.open.argtypes = [
+            ctypes.c_char_p,
+            ctypes.POINTER(_Options),
+            ctypes.POINTER(ctypes.c_void_p),
+        ]
+        self.logits = library.mnistkit_runner_logits
+        self.logits.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+        ]
+        self.close = library.mnistkit_runner_close
+        self.close.argtypes = [ctypes.c_void_p]
+
+    def check(self, status: int) -> None:
+        """Raise what the status stands for, with the library's own words."""
+        if status:
+            text = self.last_error().decode("utf-8", "replace")
+            raise _ERRORS.get(status, MnistkitError)(text)
+
+
+@functools.cache
+def _api(path: Path) -> _Api:
+    return _Api(path)
+
+
+class _RunnerPredictor(Predictor):
+    def __init__(self, api: _Api, handle: int) -> None:
+        self._api, self._handle = api, handle
+
+    def _run(self, images: Images) -> Logits:
+        logits = np.empty((len(images), 10), np.float32)
+        self._api.check(
+            self._api.logits(
+                self._handle, images.ctypes.data, images.nbytes, logits.ctypes.data, logits.size
+            )
+        )
+        return logits
+
+    def bind(self, images: Any) -> Callable[[], Any]:
+        """Run with the pointers and the output array there already."""
+        checked = check_images(images)
+        logits = np.empty((len(checked), 10), np.float32)
+        call = functools.partial(
+            self._api.logits,
+            ctypes.c_void_p(self._handle),
+            ctypes.c_void_p(checked.ctypes.data),
+            ctypes.c_size_t(checked.nbytes),
+            ctypes.c_void_p(logits.ctypes.data),
+            ctypes.c_size_t(logits.size),
+        )
+
+        def run(_alive: Images = checked) -> Logits:  # the pointers own nothing
+            self._api.check(call())
+            return logits
+
+        return run
+
+    def close(self) -> None:
+        """Close the runner; a second call does nothing."""
+        handle, self._handle = self._handle, 0
+        if handle:
+            self._api.check(self._api.close(handle))
+
+
+class LibtorchBackend(Backend):
+    """Loads the artifact's TorchScript file into :class:`mnistkit::Runner`."""
+
+    name = "libtorch"
+    description = "the C++ runner on libtorch"
+    format = "torchscript"
+    precisions = ("fp32", "fp16", "int8")
+    devices = ("cpu", "cuda")
+    cuda_only = ("fp16",)
+
+    def available(self) -> str | None:
+        """None where the runner is compiled for the PyTorch of this environment."""
+        return sdk.runner_missing()
+
+    def load(
+        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
+    ) -> Predictor:
+        """Open the artifact folder; the runner checks the file's hash and the golden digits."""
+        library = sdk.runner_library()
+        if library is None:
+            raise MissingError(str(sdk.runner_missing()))
+        artifact.file(self.format, precision)
+        api = _api(library)
+        options = _Options()
+        api.options_init(options)
+        options.device = check_device(device).encode()
+        options.precision = precision.encode()
+        options.threads = threads
+        options.warmup = (ctypes.c_int64 * len(_WARMUP))(*_WARMUP)
+        options.warmup_count = len(_WARMUP)
+        handle = ctypes.c_void_p()
+        api.check(api.open(str(artifact.path).encode(), options, handle))
+        return _RunnerPredictor(api, handle.value or 0)
+
+
+BACKEND = LibtorchBackend()

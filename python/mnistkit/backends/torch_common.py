@@ -1,0 +1,63 @@
+"""What the backends that run inside PyTorch share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from mnistkit.backends.base import Images, Logits, Predictor, check_device, check_images
+from mnistkit.errors import MissingError
+
+INSTALL_TORCH = "PyTorch is not installed; install it with: pip install torch"
+
+
+def torch_missing() -> str | None:
+    """The reason why PyTorch cannot be used, or None."""
+    return None if find_spec("torch") else INSTALL_TORCH
+
+
+def torch_device(device: str) -> torch.device:
+    """The torch device, or a :class:`MissingError` where CUDA is asked for and not there."""
+    check_device(device)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise MissingError(
+            f"device {device!r} asked for, but PyTorch sees no CUDA device; check the driver with "
+            f"nvidia-smi, or use --device cpu"
+        )
+    return torch.device(device)
+
+
+class TorchPredictor(Predictor):
+    """Runs a module that takes uint8 ``(N, 1, 28, 28)`` and gives float32 ``(N, 10)``."""
+
+    def __init__(self, module: Callable[[torch.Tensor], Any], device: str, threads: int) -> None:
+        self._module, self._device = module, torch_device(device)
+        if threads:
+            torch.set_num_threads(threads)  # the whole process's, as PyTorch has it
+
+    def _run(self, images: Images) -> Logits:
+        with torch.inference_mode():
+            logits: Logits = self._module(_tensor(images).to(self._device)).cpu().numpy()
+        return logits
+
+    def bind(self, images: Any) -> Callable[[], Any]:
+        """Run the module on a tensor that is on the device already; waits for a GPU."""
+        tensor = _tensor(check_images(images)).to(self._device)
+        cuda = self._device.type == "cuda"
+
+        def run() -> torch.Tensor:
+            with torch.inference_mode():
+                logits: torch.Tensor = self._module(tensor)
+            if cuda:
+                torch.cuda.synchronize(self._device)
+            return logits
+
+        return run
+
+
+def _tensor(images: Images) -> torch.Tensor:
+    # torch warns of read-only arrays (a memory map, say), though nothing here writes to them.
+    return torch.from_numpy(images if images.flags.writeable else images.copy())

@@ -1,0 +1,200 @@
+"""Latency and throughput of every backend, measured side by side in one run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mnistkit import backends
+from mnistkit.artifact import Artifact
+from mnistkit.backends.base import Backend, Images, Predictor
+from mnistkit.environment import environment
+from mnistkit.errors import CheckError, MissingError, UsageError
+from mnistkit.verify import TOLERANCES, cases
+
+_ROUNDS = 12  # each case is timed in this many slices, in turn with all the others
+_RAW_KEPT = 250  # samples of each row that go into the JSON, evenly taken from all of them
+
+
+@dataclass
+class _Case:
+    """One row: a call to time and its samples."""
+
+    backend: Backend
+    precision: str
+    batch: int
+    end_to_end: bool
+    call: Callable[[], Any]
+    load_ms: float
+    peak_rss_mb: float
+    samples_us: list[float] = field(default_factory=list)
+
+
+def bench(
+    artifact: Artifact,
+    *,
+    names: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    batch_sizes: Sequence[int] = (1, 8, 64, 512),
+    duration: float = 1.0,
+    warmup: float = 0.2,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Any]:
+    """Time each backend, precision and batch size, and return what ``bench --json`` writes.
+
+    ``duration`` and ``warmup`` are seconds a row. Every case must first give the reference's
+    digits on the batch that is timed (:class:`CheckError` otherwise). The cases are then timed
+    in turn, slice by slice, so that a noisy moment hits all of them. ``end_to_end`` rows go from
+    a uint8 array in the caller's memory to logits in the caller's memory; the others time the
+    engine alone on data that is bound already. Load time and peak memory are those of a fresh
+    process that loads the model and answers once.
+    """
+    if not batch_sizes or min(batch_sizes) < 1:
+        raise UsageError(f"batch sizes must be 1 or more, got {list(batch_sizes)}")
+    if duration <= 0 or warmup < 0:
+        raise UsageError(f"duration must be positive, got {duration} (warm-up {warmup})")
+    runnable, unavailable = cases(artifact, names, precisions, device)
+    if not runnable:
+        reasons = "; ".join(f"{backend.name}: {reason}" for backend, reason in unavailable)
+        raise MissingError(f"nothing to measure: {reasons}")
+
+    def progress(what: str, fraction: float) -> None:
+        if on_progress is not None:
+            on_progress(what, fraction)
+
+    predictors: list[Predictor] = []
+    rows: list[_Case] = []
+    batches = {size: _images(artifact, size) for size in batch_sizes}
+    with backends.require("eager").load(artifact, "fp32", "cpu", threads) as reference:
+        expected = {size: reference.logits(images) for size, images in batches.items()}
+    for index, (backend, precision) in enumerate(runnable):
+        progress(f"loading {backend.name} {precision}", 0.2 * index / len(runnable))
+        load_ms, peak = _probe(artifact, backend.name, precision, device, threads)
+        predictor = backend.load(artifact, precision, device, threads)
+        predictors.append(predictor)
+        for size, images in batches.items():
+            _check_equal(backend.name, precision, predictor, images, expected[size])
+            for end_to_end in (False, True):
+                call = _end_to_end(predictor, images) if end_to_end else predictor.bind(images)
+                rows.append(_Case(backend, precision, size, end_to_end, call, load_ms, peak))
+    for case in rows:
+        _run_for(case.call, warmup, [])
+    for turn in range(_ROUNDS):
+        progress("measuring", 0.2 + 0.8 * turn / _ROUNDS)
+        for case in rows:
+            _run_for(case.call, duration / _ROUNDS, case.samples_us)
+    for predictor in predictors:
+        predictor.close()
+    progress("done", 1.0)
+    return {
+        "environment": environment("torch", "onnxruntime", "numpy"),
+        "artifact": {
+            "net": artifact.manifest["net"]["name"],
+            "params": artifact.manifest["params"],
+        },
+        "settings": {"duration_s": duration, "warmup_s": warmup, "rounds": _ROUNDS},
+        "unavailable": [{"backend": b.name, "reason": reason} for b, reason in unavailable],
+        "rows": [_row(case, device, threads) for case in rows],
+    }
+
+
+def _images(artifact: Artifact, count: int) -> Images:
+    """``count`` images: the golden digits over and over, so that no data set is needed."""
+    golden = artifact.golden()[0]
+    return np.ascontiguousarray(np.resize(golden, (count, 1, 28, 28)))
+
+
+def _end_to_end(predictor: Predictor, images: Images) -> Callable[[], Any]:
+    return lambda: predictor.logits(images)
+
+
+def _check_equal(
+    name: str, precision: str, predictor: Predictor, images: Images, expected: Any
+) -> None:
+    logits = predictor.logits(images)
+    worst = float(np.abs(logits - expected).max())
+    same = bool((logits.argmax(1) == expected.argmax(1)).all())
+    if not same or not worst <= TOLERANCES[precision].max_abs_diff:
+        raise CheckError(
+            f"{name} {precision} differs from the reference by {worst:.3g} at batch "
+            f"{len(images)}: not timed. See: mnistkit verify"
+        )
+
+
+def _run_for(call: Callable[[], Any], seconds: float, samples_us: list[float]) -> None:
+    clock = time.perf_counter_ns
+    end = clock() + int(seconds * 1e9)
+    while True:
+        start = clock()
+        call()
+        stop = clock()
+        samples_us.append((stop - start) / 1000)
+        if stop >= end:
+            return
+
+
+def _row(case: _Case, device: str, threads: int) -> dict[str, Any]:
+    samples = np.array(case.samples_us)
+    p50, p90, p95, p99 = np.percentile(samples, (50, 90, 95, 99))
+    return {
+        "backend": case.backend.name,
+        "precision": case.precision,
+        "device": device,
+        "batch": case.batch,
+        "threads": threads,
+        "end_to_end": case.end_to_end,
+        "p50_us": float(p50),
+        "p90_us": float(p90),
+        "p95_us": float(p95),
+        "p99_us": float(p99),
+        "mean_us": float(samples.mean()),
+        "cv": float(samples.std() / samples.mean()),
+        "images_per_second": float(case.batch / p50 * 1e6),
+        "load_ms": case.load_ms,
+        "peak_rss_mb": case.peak_rss_mb,
+        "samples": len(samples),
+        "raw_us": np.round(samples[:: -(-len(samples) // _RAW_KEPT)], 3).tolist(),
+    }
+
+
+_PROBE = """
+import json, resource, sys, time
+from pathlib import Path
+from mnistkit import backends
+from mnistkit.artifact import Artifact
+folder, name, precision, device, threads = sys.argv[1:]
+artifact = Artifact.open(Path(folder))
+backend = backends.require(name)
+start = time.perf_counter()
+predictor = backend.load(artifact, precision, device, int(threads))
+predictor.logits(artifact.golden()[0][:1])
+load_ms = (time.perf_counter() - start) * 1e3
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"load_ms": load_ms, "peak_rss_mb": peak / 1024}))
+"""
+
+
+def _probe(
+    artifact: Artifact, name: str, precision: str, device: str, threads: int
+) -> tuple[float, float]:
+    """Load time in ms and peak resident memory in MB of a fresh process that answers once."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, str(artifact.path), name, precision, device, str(threads)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise CheckError(f"{name} {precision} failed in a fresh process: {last[0]}")
+    figures = json.loads(done.stdout.splitlines()[-1])
+    return figures["load_ms"], figures["peak_rss_mb"]

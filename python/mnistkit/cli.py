@@ -1,0 +1,460 @@
+"""The command line: parses, calls, prints. Heavy imports wait for the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnistkit import __version__
+from mnistkit.errors import CheckError, MnistkitError, UsageError
+
+if TYPE_CHECKING:
+    from mnistkit.console import Console
+
+app = typer.Typer(
+    name="mnistkit",
+    help="Train, quantize, export and deploy small MNIST nets, with proof that they agree.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+# Options that several commands share.
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN_OR_NAME]",
+        help="A training run's folder or a pretrained net; default: the newest run, else 'base'.",
+    ),
+]
+DirArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[DIR]", help="An artifact folder; default: the newest one here."),
+]
+DatasetOption = Annotated[
+    str,
+    typer.Option(
+        help="auto, mnist, qmnist, emnist-digits, usps, fashion, kmnist or digits (no download)."
+    ),
+]
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Folder with the data; else $MNISTKIT_DATA, the cache, the web.")
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and more.")]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets the runtime choose.")]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", metavar="A,B", help="Only these backends.")
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Only these precisions: fp32, fp16, int8.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"mnistkit {__version__}")
+        raise typer.Exit
+
+
+def _split(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+@contextmanager
+def _session(quiet: bool, verbose: bool) -> Iterator[Console]:
+    """Give the console, show warnings as lines on it, and turn our errors into exit codes."""
+    from mnistkit.console import Console
+
+    console = Console(quiet=quiet)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = console.show_warning
+            yield console
+    except MnistkitError as error:
+        if verbose:
+            console.traceback()
+        console.error(str(error))
+        raise typer.Exit(error.exit_code) from error
+
+
+@app.command()
+def train(
+    net: Annotated[str, typer.Option(help="A net of the zoo: see 'mnistkit nets'.")] = "base",
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NET-seedN.")] = None,
+    dataset: DatasetOption = "auto",
+    data_dir: DataDirOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the net's recipe.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
+    hold_out: Annotated[
+        int, typer.Option(min=0, help="Training images kept back and scored each epoch.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: ThreadsOption = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Train a net and measure it once on the test set.
+
+    Examples:
+      mnistkit train --seed 0 --out runs/a
+
+      mnistkit train --net small --epochs 5 --dataset digits
+    """
+    with _session(quiet, verbose) as console:
+        from mnistkit import data
+        from mnistkit.nets import zoo
+        from mnistkit.training import checkpoint, devices, loop
+        from mnistkit.training.recipe import recipe_for
+
+        spec = zoo.get(net)
+        given = {"epochs": epochs, "batch_size": batch_size, "peak_lr": lr}
+        recipe = recipe_for(net).replace(**{k: v for k, v in given.items() if v is not None})
+        train_set = data.load(dataset, "train", data_dir)
+        test_set = data.load(train_set.name, "test", data_dir)
+        run = out or Path("runs") / f"{net}-seed{seed}"
+        config = checkpoint.RunConfig(spec, recipe, train_set.name, seed, hold_out)
+        console.note(
+            f"training {net} ({spec.params:,} parameters) on {train_set.name}: "
+            f"{len(train_set):,} images, {recipe.epochs} epochs, into {run}"
+        )
+        with console.training_bar(recipe.epochs) as bar:
+            summary = loop.train(
+                config,
+                train_set,
+                test_set,
+                run,
+                device=devices.choose(device, threads),
+                resume=resume,
+                on_step=bar.step,
+                on_epoch=bar.epoch,
+            )
+        if json_file:
+            checkpoint.write_json(json_file, summary)
+        console.result(
+            f"{summary['dataset']} test accuracy {summary['test_accuracy']:.2%} "
+            f"({summary['test_correct']}/{summary['test_total']}) after {summary['epochs']} epochs"
+            f"{', interrupted' if summary['interrupted'] else ''}; run folder: {run}"
+        )
+
+
+@app.command()
+def export(
+    source: RunArgument = None,
+    out: Annotated[Path, typer.Option(help="Artifact folder to write.")] = Path("out"),
+    torchscript: Annotated[bool, typer.Option("--torchscript", help="TorchScript.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="ONNX.")] = False,
+    all_formats: Annotated[bool, typer.Option("--all", help="Every format.")] = False,
+    precision: Annotated[str, typer.Option(metavar="A,B", help="fp32, fp16.")] = "fp32,fp16",
+    force: Annotated[bool, typer.Option("--force", help="Replace an artifact.")] = False,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write the artifact folder of a trained net. With no format named, all of them.
+
+    Examples:
+      mnistkit export runs/a --out out --torchscript --onnx --precision fp32,fp16
+
+      mnistkit export base --all --force
+    """
+    with _session(quiet, verbose) as console:
+        from mnistkit import export as exporting
+        from mnistkit.artifact import MANIFEST
+        from mnistkit.source import resolve
+
+        asked = {"torchscript": torchscript, "onnx": onnx}
+        formats = [name for name, wanted in asked.items() if wanted]
+        if all_formats or not formats:
+            formats = list(exporting.FORMATS)
+        net = resolve(source)
+        exporting.export(
+            net,
+            out,
+            formats,
+            _split(precision) or [],
+            force=force,
+            on_file=lambda entry: console.note(f"  {entry.name}  {entry.bytes:,} bytes"),
+        )
+        if json_file:
+            _write_json(json_file, json.loads((out / MANIFEST).read_text()))
+        console.result(f"exported {net.name} to {out}")
+
+
+@app.command()
+def verify(
+    folder: DirArgument = None,
+    backend: BackendOption = None,
+    precision: PrecisionOption = None,
+    dataset: Annotated[
+        str, typer.Option(help="Test images; default: the dataset that the net was trained on.")
+    ] = "",
+    data_dir: DataDirOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 0,
+    min_accuracy: Annotated[
+        float, typer.Option(min=0, max=1, help="Fail where any accuracy is lower (0.995, say).")
+    ] = 0.0,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Run every test image through every backend and precision, and compare with the reference.
+
+    Exits with 1 where a row is outside its tolerance.
+
+    Examples:
+      mnistkit verify out --json v.json
+
+      mnistkit verify out --backend onnxruntime,libtorch --precision fp32
+    """
+    with _session(quiet, verbose) as console:
+        from mnistkit import data, report
+        from mnistkit.artifact import Artifact
+        from mnistkit.verify import verify as run_verify
+
+        artifact = Artifact.open(folder or _newest_artifact())
+        digits = data.load(dataset or artifact.dataset, "test", data_dir)
+        with console.bar("verify") as bar:
+            figures = run_verify(
+                artifact,
+                digits,
+                names=_split(backend),
+                precisions=_split(precision),
+                device=device,
+                threads=threads,
+                on_batch=lambda name, count: bar.advance(name, count, len(digits)),
+            )
+        if json_file:
+            _write_json(json_file, figures)
+        console.table(report.verify_table(figures))
+        for row in figures["rows"]:
+            if row["reason"]:
+                name = f"{row['backend']} {row['precision'] or ''}".strip()
+                console.result(f"{row['status']}: {name}: {row['reason']}")
+        low = [r for r in figures["rows"] if (r["accuracy"] or 1) < min_accuracy]
+        if low:
+            raise CheckError(f"accuracy of {low[0]['backend']} is below {min_accuracy:.2%}")
+        if not figures["passed"]:
+            raise CheckError("parity failed: see the rows above")
+
+
+@app.command()
+def bench(
+    folder: DirArgument = None,
+    backend: BackendOption = None,
+    precision: PrecisionOption = None,
+    batch: Annotated[str, typer.Option(metavar="N,M", help="Batch sizes.")] = "1,8,64,512",
+    device: DeviceOption = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: runtime's choice.")] = 1,
+    duration: Annotated[float, typer.Option(help="Seconds measured for each row.")] = 1.0,
+    warmup: Annotated[float, typer.Option(help="Seconds of warm-up for each row.")] = 0.2,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a PNG plot.")] = None,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Measure latency, throughput, load time and memory of every backend in one run.
+
+    Examples:
+      mnistkit bench out --plot bench.png --json bench.json
+
+      mnistkit bench out --batch 1,256 --threads 2 --backend onnxruntime
+    """
+    with _session(quiet, verbose) as console:
+        from mnistkit import report
+        from mnistkit.artifact import Artifact
+        from mnistkit.bench import bench as run_bench
+
+        try:
+            sizes = [int(size) for size in _split(batch) or []]
+        except ValueError as error:
+            raise UsageError(f"--batch: wanted numbers such as 1,8,64, got {batch!r}") from error
+        artifact = Artifact.open(folder or _newest_artifact())
+        with console.bar("bench") as bar:
+            figures = run_bench(
+                artifact,
+                names=_split(backend),
+                precisions=_split(precision),
+                device=device,
+                threads=threads,
+                batch_sizes=sizes,
+                duration=duration,
+                warmup=warmup,
+                on_progress=bar.fraction,
+            )
+        if json_file:
+            _write_json(json_file, figures)
+        console.table(report.bench_table(figures))
+        for missing in figures["unavailable"]:
+            console.result(f"unavailable: {missing['name']}: {missing['reason']}")
+        if plot:
+            report.bench_plot(figures, plot)
+            console.result(f"plot: {plot}")
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG or IDX files.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Artifact folder, run or pretrained net; default: the newest."),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="Runtime to use on an artifact folder.")] = "eager",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    device: DeviceOption = "cpu",
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Read digits from pictures of any size, dark on light or light on dark.
+
+    Examples:
+      mnistkit predict seven.png photo.jpg
+
+      mnistkit predict t10k-images-idx3-ubyte.gz --model out --backend onnxruntime --json -
+    """
+    with _session(quiet, verbose) as console:
+        from mnistkit.predict import open_model, predict_files
+
+        with open_model(model, backend, precision, device) as predictor:
+            records = []
+            for record in predict_files(predictor, files):
+                records.append(record)
+                if json_file != Path("-"):
+                    likely = sorted(enumerate(record["probabilities"]), key=lambda p: -p[1])[:3]
+                    shown = "  ".join(f"{digit}: {p:.1%}" for digit, p in likely)
+                    console.result(
+                        f"{record['file']}[{record['index']}]  {record['digit']}  ({shown})"
+                    )
+        if json_file:
+            _write_json(json_file, records)
+
+
+@app.command()
+def nets(
+    name: Annotated[str | None, typer.Argument(help="Print this net's layers.")] = None,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """List the nets, or print the layer table of one.
+
+    Examples:
+      mnistkit nets
+
+      mnistkit nets ref-18738
+    """
+    with _session(quiet, verbose) as console:
+        from mnistkit import report
+        from mnistkit.nets import zoo
+        from mnistkit.nets.table import layer_rows
+        from mnistkit.source import pretrained_accuracies
+
+        if name is None:
+            accuracies = pretrained_accuracies()
+            console.table(report.nets_table(zoo.ZOO.values(), accuracies))
+            figures: Any = [
+                {
+                    "name": spec.name,
+                    "description": spec.description,
+                    "params": spec.params,
+                    "multiply_adds": spec.multiply_adds,
+                    "receptive_field": spec.receptive_field,
+                    "activation_values": spec.activation_values,
+                    "accuracy": accuracies.get(spec.name),
+                }
+                for spec in zoo.ZOO.values()
+            ]
+        else:
+            spec = zoo.get(name)
+            rows = layer_rows(spec)
+            lines = [
+                (row.layer, row.output, f"{row.params:,}", f"{row.multiply_adds:,}") for row in rows
+            ]
+            lines.append(("total", "", f"{spec.params:,}", f"{spec.multiply_adds:,}"))
+            columns = ("layer", "output", "params", "multiply-adds")
+            console.table(report.table(f"{spec.name}: {spec.description}", columns, lines))
+            figures = {
+                "name": spec.name,
+                "params": spec.params,
+                "rows": [vars(row) for row in rows],
+            }
+        if json_file:
+            _write_json(json_file, figures)
+
+
+@app.command()
+def doctor(
+    json_file: JsonOption = None, quiet: QuietOption = False, verbose: VerboseOption = False
+) -> None:
+    """Show what is installed, which backends can be used, and what would make the rest usable."""
+    with _session(quiet, verbose) as console:
+        from mnistkit import report
+        from mnistkit.doctor import examine
+
+        figures = examine()
+        if json_file:
+            _write_json(json_file, figures)
+        for made in report.doctor_tables(figures):
+            console.table(made)
+
+
+@app.command("build-runner")
+def build_runner(
+    jobs: Annotated[int, typer.Option(min=0, help="Parallel compile jobs; 0: all cores.")] = 0,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Compile the C++ libtorch runner against this environment's PyTorch.
+
+    Needs a C++20 compiler and CMake, no CUDA toolkit. The library goes to the user's cache.
+    """
+    with _session(quiet, verbose) as console:
+        from mnistkit import sdk
+
+        console.result(f"runner: {sdk.build_runner(jobs=jobs, verbose=verbose)}")
+
+
+def _newest_artifact() -> Path:
+    from mnistkit.artifact import newest
+
+    return newest()
+
+
+def _write_json(path: Path, figures: Any) -> None:
+    from mnistkit.paths import write_text
+
+    text = json.dumps(figures, indent=1) + "\n"
+    if path == Path("-"):
+        sys.stdout.write(text)
+    else:
+        write_text(path, text)
+
+
+def run() -> None:
+    """Entry point of the ``mnistkit`` program."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,205 @@
+"""Tables for the terminal and plots for the eye; every figure comes from the JSON reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+
+from mnistkit.paths import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mnistkit.nets.spec import NetSpec
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table whose first column is text and whose others are figures."""
+    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def verify_table(report: Mapping[str, Any]) -> Table:
+    """One line per backend and precision; ± is the binomial standard error."""
+    lines = []
+    for row in report["rows"]:
+        if row["accuracy"] is None:
+            lines.append((row["backend"], row["precision"] or "", row["status"], *[""] * 5))
+            continue
+        lines.append(
+            (
+                row["backend"],
+                row["precision"],
+                row["status"],
+                f"{row['accuracy']:.2%} ± {row['standard_error']:.2%}",
+                f"{row['correct']}/{row['total']}",
+                f"{row['agreement']:.2%}",
+                f"{row['max_abs_diff']:.2e}",
+                f"{row['tolerance']:g}",
+            )
+        )
+    columns = (
+        "backend",
+        "precision",
+        "status",
+        "accuracy",
+        "correct",
+        "agreement",
+        "max |Δlogit|",
+        "tolerance",
+    )
+    net = report["artifact"]["net"]
+    return table(f"{net} on {report['dataset']}: parity with eager fp32", columns, lines)
+
+
+def bench_table(report: Mapping[str, Any]) -> Table:
+    """One line per backend, precision and batch: the engine alone, then end to end."""
+    engine = {_key(row): row for row in report["rows"] if not row["end_to_end"]}
+    whole = {_key(row): row for row in report["rows"] if row["end_to_end"]}
+    lines = []
+    for key, row in engine.items():
+        other = whole[key]
+        lines.append(
+            (
+                row["backend"],
+                row["precision"],
+                str(row["batch"]),
+                f"{row['p50_us']:.1f}",
+                f"{row['p99_us']:.1f}",
+                f"{other['p50_us']:.1f}",
+                f"{other['images_per_second']:,.0f}",
+                f"{row['load_ms']:.0f}",
+                f"{row['peak_rss_mb']:.0f}",
+            )
+        )
+    columns = (
+        "backend",
+        "precision",
+        "batch",
+        "engine p50 µs",
+        "p99 µs",
+        "end-to-end p50 µs",
+        "images/s",
+        "load ms",
+        "peak MB",
+    )
+    first = report["rows"][0]
+    where = f"{report['environment']['processor']}, {first['device']}, {first['threads']} thread(s)"
+    return table(f"{report['artifact']['net']} on {where}", columns, lines)
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    return row["backend"], row["precision"], row["batch"]
+
+
+def nets_table(specs: Iterable[NetSpec], accuracies: Mapping[str, float]) -> Table:
+    """The zoo: size, cost and measured accuracy of each net."""
+    lines = []
+    for spec in specs:
+        accuracy = accuracies.get(spec.name)
+        lines.append(
+            (
+                spec.name,
+                f"{spec.params:,}",
+                f"{spec.multiply_adds:,}",
+                f"{spec.receptive_field}",
+                f"{spec.activation_values / 1024:.1f}",
+                "" if accuracy is None else f"{accuracy:.2%}",
+            )
+        )
+    columns = (
+        "net",
+        "parameters",
+        "multiply-adds",
+        "receptive field",
+        "activations kB (int8)",
+        "MNIST accuracy",
+    )
+    return table("nets", columns, lines)
+
+
+def bench_plot(report: Mapping[str, Any], path: Path) -> None:
+    """Write a PNG: throughput over batch size, and latency at the smallest batch."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), constrained_layout=True)
+    _plot_throughput(left, report)
+    _plot_latency(right, report)
+    environment = report["environment"]
+    figure.suptitle(f"{report['artifact']['net']} on {environment['processor']}", fontsize=11)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+    plt.close(figure)
+
+
+def _plot_throughput(axes: Axes, report: Mapping[str, Any]) -> None:
+    lines: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for row in report["rows"]:
+        if row["end_to_end"]:
+            point = (row["batch"], row["images_per_second"])
+            lines.setdefault((row["backend"], row["precision"]), []).append(point)
+    for (backend, precision), points in lines.items():
+        batches, rates = zip(*sorted(points), strict=True)
+        axes.plot(batches, rates, marker="o", label=f"{backend} {precision}")
+    axes.set(xscale="log", yscale="log", xlabel="batch size", ylabel="images per second")
+    ticks = sorted({batch for points in lines.values() for batch, _ in points})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_title("throughput, end to end")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+
+
+def _plot_latency(axes: Axes, report: Mapping[str, Any]) -> None:
+    smallest = min(row["batch"] for row in report["rows"])
+    rows = [r for r in report["rows"] if r["batch"] == smallest and r["end_to_end"]]
+    names = [f"{row['backend']} {row['precision']}" for row in rows]
+    medians = [row["p50_us"] for row in rows]
+    spread = [row["p99_us"] - row["p50_us"] for row in rows]
+    axes.barh(names, medians, xerr=[[0] * len(rows), spread], capsize=3)
+    for index, median in enumerate(medians):
+        axes.text(median, index, f" {median:.0f}", va="bottom", fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="µs (bar: median, whisker: 99th percentile)", xlim=(0, None))
+    axes.set_title(f"latency at batch {smallest}, end to end")
+    axes.grid(alpha=0.3, axis="x")
+
+
+def doctor_tables(report: Mapping[str, Any]) -> list[Table]:
+    """What is installed, the backends, and where data is looked for."""
+    environment = report["environment"]
+    installed = [(name, version, "") for name, version in environment["versions"].items()]
+    absent = [(name, "not installed", f"pip install {name}") for name in report["not_installed"]]
+    tools = [(name, path or "not found", "") for name, path in report["tools"].items()]
+    backends = [
+        (
+            entry["name"],
+            ", ".join(entry["precisions"]),
+            "available" if entry["reason"] is None else "not available",
+            entry["reason"] or "",
+        )
+        for entry in report["backends"]
+    ]
+    places = [
+        ("processor", f"{environment['processor']}, {environment['cores']} cores"),
+        ("CUDA device", report["cuda"] or "none seen"),
+        ("MNIST", report["mnist"] or "found"),
+        ("data folders", ", ".join(report["data_folders"])),
+        ("pretrained nets", ", ".join(report["pretrained"]) or "none"),
+    ]
+    return [
+        table("machine", ("", ""), places),
+        table("packages and tools", ("name", "version", "get it with"), installed + absent + tools),
+        table("backends", ("name", "precisions", "state", "what to do"), backends),
+    ]

@@ -1,0 +1,1 @@
+"""Training: recipe, augmentation, schedule, weight average, the loop and the run folder."""

@@ -1,0 +1,207 @@
+"""Parity: every test image through every backend and precision, held against the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mnistkit import backends
+from mnistkit.artifact import Artifact
+from mnistkit.backends.base import Backend, Logits, Predictor, check_device
+from mnistkit.data import Digits
+from mnistkit.environment import environment
+from mnistkit.errors import MissingError, MnistkitError
+
+REFERENCE = ("eager", "fp32")
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a precision may be from the fp32 reference.
+
+    ``max_abs_diff`` bounds each logit, ``agreement`` is the least fraction of images with the
+    same digit, ``accuracy_drop`` the most that accuracy may fall, as a fraction.
+    """
+
+    max_abs_diff: float
+    agreement: float
+    accuracy_drop: float
+
+
+TOLERANCES = {
+    "fp32": Tolerance(1e-3, 1.0, 0.0),
+    "fp16": Tolerance(0.1, 0.999, 0.0005),
+    "int8": Tolerance(8.0, 0.99, 0.002),
+}
+
+RowHook = Callable[[dict[str, Any]], None]
+
+
+def cases(
+    artifact: Artifact,
+    names: Sequence[str] | None,
+    precisions: Sequence[str] | None,
+    device: str,
+) -> tuple[list[tuple[Backend, str]], list[tuple[Backend, str]]]:
+    """What can be run, as (backend, precision), and what cannot, as (backend, reason).
+
+    A backend asked for by name that is not available is a :class:`MissingError`, and so is a
+    precision that the artifact does not hold.
+    """
+    if missing := [p for p in precisions or () if p not in artifact.precisions]:
+        raise MissingError(
+            f"{artifact.path} holds {', '.join(artifact.precisions)}, not {', '.join(missing)}; "
+            f"export with --precision {','.join(missing)}"
+        )
+    check_device(device)
+    runnable: list[tuple[Backend, str]] = []
+    unavailable: list[tuple[Backend, str]] = []
+    for backend in map(backends.require, names) if names else backends.all_backends():
+        if reason := backend.available():
+            unavailable.append((backend, reason))
+            continue
+        held = [p for p in artifact.precisions if (backend.format, p) in artifact.formats()]
+        wanted = [p for p in held if not precisions or p in precisions]
+        refusals = {p: backend.refuses(p, device) for p in wanted}
+        runs = [(backend, p) for p in wanted if refusals[p] is None]
+        runnable += runs
+        if not runs:
+            reasons = {reason for reason in refusals.values() if reason}
+            lacks = f"the artifact holds no {backend.format} for it; export it"
+            unavailable.append((backend, "; ".join(sorted(reasons)) or lacks))
+    return runnable, unavailable
+
+
+def run_all(predictor: Predictor, images: Any, on_batch: Callable[[int], None] | None) -> Logits:
+    """Logits of all images, in batches."""
+    parts = []
+    for start in range(0, len(images), BATCH):
+        parts.append(predictor.logits(images[start : start + BATCH]))
+        if on_batch is not None:
+            on_batch(len(parts[-1]))
+    return np.concatenate(parts)
+
+
+def verify(
+    artifact: Artifact,
+    digits: Digits,
+    *,
+    names: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+    device: str = "cpu",
+    threads: int = 0,
+    on_row: RowHook | None = None,
+    on_batch: Callable[[str, int], None] | None = None,
+) -> dict[str, Any]:
+    """Hold every backend and precision against eager fp32 on the CPU, over all of ``digits``.
+
+    Returns the report that ``verify --json`` writes; ``report["passed"]`` says whether every row
+    is inside its tolerance.
+    """
+    runnable, unavailable = cases(artifact, names, precisions, device)
+    images, labels = digits.images.numpy(), digits.labels.numpy()
+
+    def hook(name: str) -> Callable[[int], None] | None:
+        return None if on_batch is None else lambda count: on_batch(name, count)
+
+    with backends.require(REFERENCE[0]).load(artifact, REFERENCE[1], "cpu", threads) as predictor:
+        reference = run_all(predictor, images, hook("reference"))
+    rows: list[dict[str, Any]] = []
+
+    def add(row: dict[str, Any]) -> None:
+        rows.append(row)
+        if on_row is not None:
+            on_row(row)
+
+    for backend, precision in runnable:
+        head = {"backend": backend.name, "precision": precision, "device": device}
+        try:
+            with backend.load(artifact, precision, device, threads) as predictor:
+                logits = run_all(predictor, images, hook(f"{backend.name} {precision}"))
+        except MissingError:
+            raise
+        except MnistkitError as error:
+            add(_row(head, "failed", str(error)))
+            continue
+        add(_compare(head, logits, reference, labels))
+    for backend, reason in unavailable:
+        absent: dict[str, Any] = {"backend": backend.name, "precision": None, "device": device}
+        add(_row(absent, "unavailable", reason))
+    return {
+        "environment": environment("torch", "onnxruntime", "numpy"),
+        "artifact": {
+            "net": artifact.manifest["net"]["name"],
+            "params": artifact.manifest["params"],
+        },
+        "dataset": digits.name,
+        "reference": {
+            "backend": REFERENCE[0],
+            "precision": REFERENCE[1],
+            "accuracy": float((reference.argmax(1) == labels).mean()),
+        },
+        "passed": any(row["status"] == "ok" for row in rows)
+        and not any(row["status"] == "failed" for row in rows),
+        "rows": rows,
+    }
+
+
+def standard_error(accuracy: float, total: int) -> float:
+    """Binomial standard error of an accuracy, as a fraction."""
+    return math.sqrt(accuracy * (1 - accuracy) / total)
+
+
+_FIGURES = (
+    "accuracy",
+    "standard_error",
+    "correct",
+    "total",
+    "agreement",
+    "max_abs_diff",
+    "mean_abs_diff",
+    "tolerance",
+)
+
+
+def _row(head: dict[str, Any], status: str, reason: str | None) -> dict[str, Any]:
+    return {**head, "status": status, "reason": reason, **dict.fromkeys(_FIGURES)}
+
+
+def _compare(
+    head: dict[str, Any], logits: Logits, reference: Logits, labels: Any
+) -> dict[str, Any]:
+    tolerance = TOLERANCES[head["precision"]]
+    digits, expected = logits.argmax(1), reference.argmax(1)
+    correct, total = int((digits == labels).sum()), len(labels)
+    difference = np.abs(logits - reference)
+    figures = {
+        "accuracy": correct / total,
+        "standard_error": standard_error(correct / total, total),
+        "correct": correct,
+        "total": total,
+        "agreement": float((digits == expected).mean()),
+        "max_abs_diff": float(difference.max()),
+        "mean_abs_diff": float(difference.mean()),
+        "tolerance": tolerance.max_abs_diff,
+    }
+    faults = []
+    if not np.isfinite(logits).all():
+        faults.append("some logits are not finite")
+    if not figures["max_abs_diff"] <= tolerance.max_abs_diff:
+        faults.append(
+            f"a logit is {figures['max_abs_diff']:.3g} from the reference, "
+            f"{tolerance.max_abs_diff:g} is allowed"
+        )
+    if figures["agreement"] < tolerance.agreement:
+        faults.append(
+            f"{figures['agreement']:.2%} of the digits agree, {tolerance.agreement:.2%} is wanted"
+        )
+    drop = float((expected == labels).mean()) - correct / total
+    if drop > tolerance.accuracy_drop:
+        faults.append(f"accuracy falls by {drop:.2%}, {tolerance.accuracy_drop:.2%} is allowed")
+    row = _row(head, "failed" if faults else "ok", "; ".join(faults) or None)
+    return {**row, **figures}

@@ -1,0 +1,80 @@
+"""What the tests share: a net trained here in seconds, its artifact, and MNIST where it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mnistkit import data
+from mnistkit.artifact import Artifact
+from mnistkit.errors import MissingError
+from mnistkit.export import export
+from mnistkit.nets import zoo
+from mnistkit.source import Source, load_run
+from mnistkit.training import loop
+from mnistkit.training.checkpoint import RunConfig
+from mnistkit.training.recipe import Recipe
+
+if named := os.environ.get("MNISTKIT_DATA"):
+    os.environ["MNISTKIT_DATA"] = str(Path(named).resolve())  # tests change folders
+
+QUICK = Recipe(epochs=4, batch_size=32, ema_decay=0.95)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tests run side by side: one thread each, and what a test sets is put back."""
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits_train() -> data.Digits:
+    return data.load("digits", "train")
+
+
+@pytest.fixture(scope="session")
+def digits_test() -> data.Digits:
+    return data.load("digits", "test")
+
+
+@pytest.fixture(scope="session")
+def run(
+    tmp_path_factory: pytest.TempPathFactory, digits_train: data.Digits, digits_test: data.Digits
+) -> Path:
+    """A small net, trained for a few seconds on scikit-learn's digits."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    config = RunConfig(zoo.get("small"), QUICK, "digits", seed=0)
+    loop.train(config, digits_train, digits_test, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source(run: Path) -> Source:
+    return load_run(run)
+
+
+@pytest.fixture(scope="session")
+def artifact(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The artifact folder of ``run``, every format; tests that damage it copy it first."""
+    return Artifact.open(export(source, tmp_path_factory.mktemp("artifact") / "out"))
+
+
+@pytest.fixture(scope="session")
+def images(digits_test: data.Digits) -> np.ndarray:
+    """64 real digits, uint8 (64, 1, 28, 28)."""
+    return digits_test.images[:64].numpy()
+
+
+@pytest.fixture(scope="session")
+def mnist_test() -> data.Digits:
+    """MNIST's 10,000 test images; skips where they are not on disk."""
+    try:
+        return data.load("mnist", "test", download=False)
+    except MissingError as error:
+        pytest.skip(f"MNIST is not on this machine: {error}")

@@ -1,0 +1,78 @@
+"""Bench measures only what is right, and reports it whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mnistkit import bench as benching
+from mnistkit import report
+from mnistkit.artifact import Artifact
+from mnistkit.errors import CheckError, UsageError
+
+ROW = {
+    "backend",
+    "precision",
+    "device",
+    "batch",
+    "threads",
+    "p50_us",
+    "p90_us",
+    "p95_us",
+    "p99_us",
+    "mean_us",
+    "cv",
+    "images_per_second",
+    "load_ms",
+    "peak_rss_mb",
+    "end_to_end",
+    "raw_us",
+}
+
+
+def test_rows_are_whole_and_in_order(artifact: Artifact, tmp_path: Path) -> None:
+    figures = benching.bench(
+        artifact,
+        names=["onnxruntime"],
+        precisions=["fp32"],
+        batch_sizes=(1, 16),
+        duration=0.05,
+        warmup=0.01,
+    )
+    rows = figures["rows"]
+    assert [(row["batch"], row["end_to_end"]) for row in rows] == [
+        (1, False),
+        (1, True),
+        (16, False),
+        (16, True),
+    ]
+    for row in rows:
+        assert set(row) >= ROW
+        assert 0 < row["p50_us"] <= row["p90_us"] <= row["p95_us"] <= row["p99_us"]
+        assert row["images_per_second"] == pytest.approx(row["batch"] / row["p50_us"] * 1e6)
+        assert row["load_ms"] > 0
+        assert row["peak_rss_mb"] > 20
+        assert 0 < len(row["raw_us"]) <= 250
+    assert figures["environment"]["processor"]
+    report.bench_table(figures)
+    report.bench_plot(figures, tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_runtime_that_answers_wrongly_is_not_timed(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnistkit.backends.onnxruntime import _OrtPredictor
+
+    right = _OrtPredictor._run
+    monkeypatch.setattr(_OrtPredictor, "_run", lambda self, images: -right(self, images))
+    with pytest.raises(CheckError, match="onnxruntime fp32 differs from the reference"):
+        benching.bench(artifact, names=["onnxruntime"], precisions=["fp32"], duration=0.05)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"batch_sizes": ()}, {"batch_sizes": (0,)}, {"duration": 0}, {"warmup": -1}]
+)
+def test_bad_settings_are_refused(artifact: Artifact, settings: dict) -> None:
+    with pytest.raises(UsageError):
+        benching.bench(artifact, **settings)

@@ -1,0 +1,131 @@
+"""Datasets: where they are searched, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mnistkit import data
+from mnistkit.errors import InputError, MissingError, UsageError
+from mnistkit.idx import write_idx
+
+IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data root with a well-formed (but blank) MNIST test set in plain IDX files."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    write_idx(raw / IMAGES, np.zeros((10_000, 28, 28), np.uint8))
+    write_idx(raw / LABELS, np.arange(10_000, dtype=np.uint8) % 10)
+    return tmp_path
+
+
+def test_plain_idx_files_load(folder: Path) -> None:
+    digits = data.load("mnist", "test", folder, download=False)
+    assert digits.images.shape == (10_000, 1, 28, 28)
+    assert digits.images.dtype == torch.uint8
+    assert digits.labels[:3].tolist() == [0, 1, 2]
+
+
+def test_mnistkit_data_is_searched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNISTKIT_DATA", str(folder))
+    assert len(data.load("mnist", "test", download=False)) == 10_000
+
+
+def test_a_truncated_file_is_named(folder: Path) -> None:
+    path = folder / "MNIST" / "raw" / IMAGES
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=IMAGES):
+        data.load("mnist", "test", folder, download=False)
+
+
+def test_a_compressed_file_with_another_checksum_is_named(folder: Path) -> None:
+    raw = folder / "MNIST" / "raw"
+    with gzip.open(raw / f"{IMAGES}.gz", "wb") as file:
+        file.write((raw / IMAGES).read_bytes())
+    (raw / IMAGES).unlink()
+    with pytest.raises(InputError, match=rf"{IMAGES}\.gz: wrong checksum .* fetch it again"):
+        data.load("mnist", "test", folder, download=False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.full(10_000, 11, np.uint8), "label 11"),
+        (np.zeros(9_999, np.uint8), "9999 labels for the 10000 images"),
+        (np.zeros((10_000, 2), np.uint8), "wanted N labels"),
+    ],
+)
+def test_mislabelled_files_are_refused(folder: Path, labels: np.ndarray, message: str) -> None:
+    write_idx(folder / "MNIST" / "raw" / LABELS, labels)
+    with pytest.raises(InputError, match=message):
+        data.load("mnist", "test", folder, download=False)
+
+
+def test_labels_in_the_place_of_images_are_refused(folder: Path) -> None:
+    raw = folder / "MNIST" / "raw"
+    shutil.copy(raw / LABELS, raw / IMAGES)
+    with pytest.raises(InputError, match=IMAGES):
+        data.load("mnist", "test", folder, download=False)
+
+
+def test_too_few_images_are_refused(folder: Path) -> None:
+    raw = folder / "MNIST" / "raw"
+    write_idx(raw / IMAGES, np.zeros((5, 28, 28), np.uint8))
+    write_idx(raw / LABELS, np.zeros(5, np.uint8))
+    with pytest.raises(InputError, match="5 images, wanted 10000"):
+        data.load("mnist", "test", folder, download=False)
+
+
+def test_missing_data_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MNISTKIT_DATA", raising=False)
+    monkeypatch.setenv("MNISTKIT_CACHE", str(tmp_path))
+    with pytest.raises(MissingError, match="--dataset digits"):
+        data.load("mnist", "test", tmp_path, download=False)
+    with pytest.raises(MissingError, match="does not exist"):
+        data.load("mnist", "test", tmp_path / "nowhere", download=False)
+
+
+def test_auto_falls_back_to_digits_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MNISTKIT_DATA", raising=False)
+    monkeypatch.setenv("MNISTKIT_CACHE", str(tmp_path))
+    with pytest.warns(data.DatasetWarning, match="not MNIST figures"):
+        digits = data.load("auto", "test", download=False)
+    assert digits.name == "digits"
+
+
+def test_digits_are_framed_as_mnist_is(digits_test: data.Digits) -> None:
+    images = digits_test.images
+    assert images.shape[1:] == (1, 28, 28)
+    assert images[:, :, :4].max() == 0
+    assert images.max() == 255
+    assert sorted(digits_test.labels.unique().tolist()) == list(range(10))
+
+
+def test_the_hold_out_shares_no_image_with_the_rest(digits_train: data.Digits) -> None:
+    numbered = data.Digits("n", digits_train.images, torch.arange(len(digits_train)))
+    rest, held = numbered.hold_out(100)
+    assert len(held) == 100
+    assert not set(rest.labels.tolist()) & set(held.labels.tolist())
+    assert torch.equal(numbered.hold_out(100)[1].labels, held.labels)
+    with pytest.raises(UsageError, match="hold-out"):
+        digits_train.hold_out(len(digits_train))
+
+
+@pytest.mark.parametrize(("name", "split"), [("minst", "test"), ("mnist", "valid")])
+def test_unknown_names_are_refused(name: str, split: str) -> None:
+    with pytest.raises(UsageError):
+        data.load(name, split)  # type: ignore[arg-type]
+
+
+def test_mnist_is_whole(mnist_test: data.Digits) -> None:
+    assert len(mnist_test) == 10_000
+    assert mnist_test.labels[:5].tolist() == [7, 2, 1, 0, 4]

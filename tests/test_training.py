@@ -1,0 +1,172 @@
+"""Training: it learns, resumes to the bit, stops cleanly, and refuses what cannot work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mnistkit.data import Digits
+from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
+from mnistkit.nets import zoo
+from mnistkit.source import load_run, resolve
+from mnistkit.training import checkpoint, loop
+from mnistkit.training.augment import Augment
+from mnistkit.training.checkpoint import RunConfig
+from mnistkit.training.ema import WeightAverage
+from mnistkit.training.recipe import Recipe
+from mnistkit.training.schedule import one_cycle
+
+SHORT = Recipe(epochs=3, batch_size=64, ema_decay=0.9)
+
+
+def config(**changes: object) -> RunConfig:
+    return RunConfig(zoo.get("nano"), SHORT.replace(**changes), "digits", seed=1)
+
+
+def weights_hash(run: Path) -> str:
+    return hashlib.sha256((run / checkpoint.WEIGHTS).read_bytes()).hexdigest()
+
+
+def test_a_run_learns_and_leaves_its_figures(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    fields = "net params dataset epochs seed test_correct test_total test_accuracy seconds"
+    assert set(fields.split()) | {"images_per_second", "device", "versions"} <= set(summary)
+    assert summary["test_accuracy"] > 0.85  # ten classes: chance is 0.1
+    assert summary["test_accuracy"] == summary["test_correct"] / summary["test_total"]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert not [path for path in run.iterdir() if path.suffix in (".pt", ".pth", ".pkl")]
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(
+    tmp_path: Path, digits_train: Digits, digits_test: Digits
+) -> None:
+    few = digits_train.subset(torch.arange(256))
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        loop.train(
+            RunConfig(zoo.get("nano"), SHORT, "digits", seed), few, digits_test, tmp_path / name
+        )
+    assert weights_hash(tmp_path / "a") == weights_hash(tmp_path / "b")
+    assert weights_hash(tmp_path / "a") != weights_hash(tmp_path / "c")
+
+
+def test_a_stopped_run_resumes_to_the_same_weights(
+    tmp_path: Path, digits_train: Digits, digits_test: Digits
+) -> None:
+    few = digits_train.subset(torch.arange(320))
+    loop.train(config(), few, digits_test, tmp_path / "whole")
+
+    def stop(state: loop.Progress) -> None:
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    cut = tmp_path / "cut"
+    summary = loop.train(config(), few, digits_test, cut, on_step=stop)
+    assert summary["interrupted"]
+    assert summary["epochs"] == 1
+    assert load_run(cut).summary["test_total"] == len(digits_test)  # usable as it is
+    resumed = loop.train(config(), few, digits_test, cut, resume=True)
+    assert resumed["epochs"] == 3
+    assert weights_hash(cut) == weights_hash(tmp_path / "whole")
+    assert len((cut / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_run_is_not_written_over(run: Path, digits_train: Digits, digits_test: Digits) -> None:
+    with pytest.raises(UsageError, match="--resume"):
+        loop.train(config(), digits_train, digits_test, run)
+
+
+def test_resuming_another_run_is_refused(
+    run: Path, digits_train: Digits, digits_test: Digits
+) -> None:
+    with pytest.raises(ArtifactError, match="another net"):
+        loop.train(config(), digits_train, digits_test, run, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_place(
+    tmp_path: Path, digits_train: Digits, digits_test: Digits
+) -> None:
+    with pytest.raises(CheckError, match=r"loss became .* in epoch \d+, step \d+.*Lower --lr"):
+        loop.train(config(peak_lr=100.0, momentum=0.99), digits_train, digits_test, tmp_path / "r")
+
+
+def test_the_hold_out_is_scored_each_epoch(
+    tmp_path: Path, digits_train: Digits, digits_test: Digits
+) -> None:
+    held = RunConfig(zoo.get("nano"), SHORT.replace(epochs=1), "digits", 0, hold_out=200)
+    loop.train(held, digits_train, digits_test, tmp_path / "r")
+    line = json.loads((tmp_path / "r" / "metrics.jsonl").read_text())
+    assert 0 <= line["hold_out_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs must be between"),
+        ({"peak_lr": float("nan")}, "peak_lr"),
+        ({"learning_rate": 0.1}, "unknown setting learning_rate; known settings: .*peak_lr"),
+    ],
+)
+def test_a_bad_recipe_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Recipe().replace(**change)
+    with pytest.raises(UsageError, match=message):
+        Recipe.from_dict({**Recipe().to_dict(), **change})
+
+
+def test_a_checkpoint_of_another_net_is_refused(run: Path) -> None:
+    with pytest.raises(ArtifactError, match="weights of net 'small'"):
+        checkpoint.load_weights(run / checkpoint.WEIGHTS, zoo.get("base"))
+
+
+def test_a_damaged_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / checkpoint.WEIGHTS
+    damaged.write_bytes((run / checkpoint.WEIGHTS).read_bytes()[:-100])
+    with pytest.raises(ArtifactError, match="not a whole safetensors file"):
+        checkpoint.load_weights(damaged, zoo.get("small"))
+
+
+def test_an_unknown_source_lists_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="neither a training run's folder nor a pretrained net"):
+        resolve("no-such-net")
+    with pytest.raises(UsageError, match="not a training run"):
+        resolve(str(tmp_path))
+
+
+def test_the_schedule_rises_to_its_peak_and_falls_to_zero() -> None:
+    rates = [one_cycle(step, 100, 0.1, 0.2) for step in range(100)]
+    assert max(rates) == pytest.approx(0.1)
+    assert rates.index(max(rates)) == 19
+    assert rates[-1] < 1e-4
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+
+
+def test_augmentation_without_distortion_is_scaling_alone(digits_test: Digits) -> None:
+    still = Recipe(rotation=0, shift=0, scale=0, shear=0)
+    images = digits_test.images[:8]
+    made = Augment(still, torch.device("cpu"))(images, torch.Generator().manual_seed(0))
+    assert torch.allclose(made, images.float() / 255, atol=1e-5)
+
+
+def test_augmentation_moves_each_image_its_own_way(digits_test: Digits) -> None:
+    same = digits_test.images[:1].repeat(16, 1, 1, 1)
+    augment = Augment(Recipe(elastic=0.5), torch.device("cpu"))
+    made = augment(same, torch.Generator().manual_seed(0))
+    again = augment(same, torch.Generator().manual_seed(0))
+    assert torch.equal(made, again)
+    assert len({tuple(image.flatten().tolist()) for image in made}) == 16
+    assert 0 <= float(made.min()) <= float(made.max()) <= 1 + 1e-6
+
+
+def test_the_average_trails_the_weights() -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(net.weight)
+    average = WeightAverage(net, decay=0.5)
+    torch.nn.init.ones_(net.weight)
+    average.update(step=1000)
+    assert float(average.average.weight) == pytest.approx(0.5)

@@ -1,0 +1,114 @@
+"""Verify says yes when runtimes agree, and no, with the place, when one does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+from mnistkit import verify as verifying
+from mnistkit.artifact import Artifact, file_entry, write_manifest
+from mnistkit.data import Digits
+from mnistkit.errors import MissingError
+from onnx import numpy_helper
+
+ROW = {
+    "backend",
+    "precision",
+    "device",
+    "status",
+    "reason",
+    "accuracy",
+    "correct",
+    "total",
+    "agreement",
+    "max_abs_diff",
+    "mean_abs_diff",
+    "tolerance",
+}
+
+
+def test_all_backends_agree(artifact: Artifact, digits_test: Digits) -> None:
+    report = verifying.verify(artifact, digits_test, precisions=["fp32"])
+    assert report["passed"]
+    assert {"environment", "reference", "rows"} <= set(report)
+    rows = [row for row in report["rows"] if row["status"] == "ok"]
+    assert {"eager", "torchscript", "onnxruntime"} <= {row["backend"] for row in rows}
+    for row in rows:
+        assert set(row) >= ROW
+        assert row["agreement"] == 1.0
+        assert row["total"] == len(digits_test)
+        assert row["accuracy"] == row["correct"] / row["total"]
+    for row in report["rows"]:
+        assert (row["status"] == "ok") == (row["reason"] is None)
+
+
+def test_half_precision_stays_inside_its_tolerance(artifact: Artifact, digits_test: Digits) -> None:
+    report = verifying.verify(artifact, digits_test, names=["onnxruntime"], precisions=["fp16"])
+    (row,) = report["rows"]
+    assert row["status"] == "ok"
+    assert row["max_abs_diff"] > 0  # it is half precision, and not the fp32 file by mistake
+
+
+def test_a_damaged_file_fails_and_is_named(
+    artifact: Artifact, digits_test: Digits, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))
+    path = folder / "model-fp32.torchscript"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    report = verifying.verify(
+        Artifact.open(folder), digits_test, names=["torchscript"], precisions=["fp32"]
+    )
+    assert not report["passed"]
+    (row,) = report["rows"]
+    assert row["status"] == "failed"
+    assert "model-fp32.torchscript" in row["reason"]
+
+
+def test_one_wrong_weight_under_a_right_hash_fails(
+    artifact: Artifact, digits_test: Digits, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))
+    path = folder / "model-fp32.onnx"
+    model = onnx.load(path)
+    weight = next(t for t in model.graph.initializer if t.name == "conv1_weight")
+    values = numpy_helper.to_array(weight).copy()
+    values.flat[0] += 1
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, path)
+    entries = [
+        file_entry(path, entry.format, entry.precision) if entry.name == path.name else entry
+        for entry in Artifact.open(folder).files
+    ]
+    write_manifest(folder, artifact.manifest, entries)
+    report = verifying.verify(
+        Artifact.open(folder), digits_test, names=["onnxruntime"], precisions=["fp32"]
+    )
+    assert not report["passed"]
+    assert "from the reference" in report["rows"][0]["reason"]
+
+
+def test_a_precision_that_is_not_there_is_an_error(
+    artifact: Artifact, digits_test: Digits, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))
+    only = [entry for entry in artifact.files if entry.precision == "fp32"]
+    write_manifest(folder, {**artifact.manifest, "precisions": ["fp32"]}, only)
+    with pytest.raises(MissingError, match="--precision fp16"):
+        verifying.verify(Artifact.open(folder), digits_test, precisions=["fp16"])
+
+
+def test_the_standard_error_is_binomial() -> None:
+    assert verifying.standard_error(0.99, 10_000) == pytest.approx(0.000995, rel=1e-3)
+
+
+def test_tolerances_tighten_with_precision() -> None:
+    fp32, fp16, int8 = (verifying.TOLERANCES[p] for p in ("fp32", "fp16", "int8"))
+    for field in ("max_abs_diff", "accuracy_drop"):
+        values = [dataclasses.asdict(t)[field] for t in (fp32, fp16, int8)]
+        assert values == sorted(values)
+    assert fp32.agreement == 1.0

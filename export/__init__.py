@@ -18,17 +18,18 @@ from mnistkit.artifact import (
     PRECISIONS,
     FileEntry,
     file_entry,
-    write_bytes,
     write_manifest,
 )
 from mnistkit.environment import versions
 from mnistkit.errors import UsageError
 from mnistkit.nets.deploy import DeployGraph
-from mnistkit.paths import cannot_write
+from mnistkit.paths import cannot_write, write_bytes
+from mnistkit.quantization.store import dumps
 from mnistkit.source import Source
 from mnistkit.training.checkpoint import WEIGHTS, save_tensors
 
 FORMATS = ("torchscript", "onnx")
+INT8_MODEL = "model-int8.safetensors"  # the int8 net itself, which the reference runs
 
 
 def format_module(name: str) -> ModuleType:
@@ -42,17 +43,20 @@ def export(
     source: Source,
     out: Path,
     formats: Sequence[str] = FORMATS,
-    precisions: Sequence[str] = ("fp32", "fp16"),
+    precisions: Sequence[str] | None = None,
     *,
     force: bool = False,
     on_file: Callable[[FileEntry], None] | None = None,
 ) -> Path:
     """Write the artifact folder of a trained net and return its path.
 
-    Each format is written in each of the precisions that it knows. An existing artifact is
+    Each format is written in each of the precisions that it knows; left out, they are fp32, fp16
+    and, where the net was quantized, int8. An existing artifact is
     replaced only with ``force``. Raises :class:`UsageError` for a precision or format that is
     not known, or a folder that cannot be written to.
     """
+    if precisions is None:
+        precisions = PRECISIONS if source.quantized else ("fp32", "fp16")
     if unknown := sorted(set(precisions) - set(PRECISIONS)):
         raise UsageError(f"unknown precision {', '.join(unknown)}; known: {', '.join(PRECISIONS)}")
     if (out / MANIFEST).exists() and not force:
@@ -62,13 +66,21 @@ def export(
         if not any(precision in module.PRECISIONS for module in modules):
             raise UsageError(f"{' and '.join(formats)} cannot hold {precision}")
     graph = source.graph()
+    int8, origin = source.int8() if "int8" in precisions else (None, None)
+
+    def render(module: ModuleType, precision: str) -> bytes:
+        data: bytes = (
+            module.render_int8(int8) if precision == "int8" else module.render(graph, precision)
+        )
+        return data
+
     # Rendered in full before the first write: a fault leaves the folder as it was.
     rendered = [
         (
             f"model-{precision}{module.SUFFIX}",
             module.FORMAT,
             precision,
-            module.render(graph, precision),
+            render(module, precision),
         )
         for module in modules
         for precision in precisions
@@ -80,13 +92,16 @@ def export(
         raise cannot_write(out, error) from error
     save_tensors(out / WEIGHTS, source.state, {"format": "mnistkit", "net": source.spec.name})
     entries = [file_entry(out / WEIGHTS, "weights", "fp32"), *_write_golden(graph, out)]
+    if int8 is not None:
+        write_bytes(out / INT8_MODEL, dumps(int8, origin or {}))
+        entries.append(file_entry(out / INT8_MODEL, "int8", "int8"))
     for name, format, precision, data in rendered:
         write_bytes(out / name, data)
         entries.append(file_entry(out / name, format, precision))
         if on_file is not None:
             on_file(entries[-1])
     written = [p for p in PRECISIONS if any(e.precision == p for e in entries)]
-    write_manifest(out, _manifest(source, written), entries)
+    write_manifest(out, _manifest(source, written, origin), entries)
     return out
 
 
@@ -112,7 +127,9 @@ def _write_golden(graph: DeployGraph, out: Path) -> list[FileEntry]:
     ]
 
 
-def _manifest(source: Source, precisions: list[str]) -> dict[str, Any]:
+def _manifest(
+    source: Source, precisions: list[str], calibration: dict[str, Any] | None
+) -> dict[str, Any]:
     from mnistkit.export.onnx import OPSET
 
     figures = ("dataset", "epochs", "seed", "test_correct", "test_total", "test_accuracy")
@@ -129,5 +146,5 @@ def _manifest(source: Source, precisions: list[str]) -> dict[str, Any]:
         "output": {"name": "logits", "dtype": "float32", "shape": ["N", 10]},
         "labels": [str(digit) for digit in range(10)],
         "versions": {**versions("torch", "onnx"), "onnx_opset": OPSET},
-        "calibration": None,
+        "calibration": calibration,
     }

@@ -1,7 +1,9 @@
 """ONNX: the deploy graph written node by node, so that names, opset and layout are ours.
 
 Building the file from the graph needs no tracer and gives every runtime the same few operators:
-Cast, Mul, Conv, Relu, MaxPool, GlobalAveragePool, Flatten.
+Cast, Mul, Conv, Relu, MaxPool, GlobalAveragePool, Flatten, and in int8 QuantizeLinear and
+DequantizeLinear, placed where TensorRT wants them: both inputs of every convolution come from a
+DequantizeLinear, and nothing stands between a convolution and its ReLU.
 """
 
 from __future__ import annotations
@@ -11,12 +13,20 @@ from typing import Any
 import numpy as np
 import onnx
 from mnistkit.errors import CheckError
-from mnistkit.nets.deploy import INPUT_SCALE, ConvOp, DeployGraph, MaxPoolOp
+from mnistkit.nets.deploy import INPUT_SCALE, AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp
+from mnistkit.nets.spec import NetSpec
+from mnistkit.quantization.graph import (
+    INPUT_QUANT_SCALE,
+    Int8AvgPool,
+    Int8Conv,
+    Int8Graph,
+    Int8MaxPool,
+)
 from onnx import TensorProto, helper, numpy_helper
 
 FORMAT = "onnx"
 SUFFIX = ".onnx"
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 OPSET = 20
 _IR_VERSION = 10  # that of opset 20's time: older runtimes refuse files that claim a newer one
 _TYPES: dict[str, tuple[int, type[np.floating[Any]]]] = {
@@ -42,7 +52,7 @@ class GraphWriter:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def conv(self, op: ConvOp, inputs: list[str]) -> str:
+    def conv(self, op: ConvOp | Int8Conv, inputs: list[str]) -> str:
         """Add a convolution over ``inputs`` (values, weight, bias) and its ReLU."""
         kernel = op.weight.shape[-1]
         value = self.node(
@@ -56,18 +66,36 @@ class GraphWriter:
         )
         return self.node("Relu", [value], f"{op.name}_relu") if op.relu else value
 
-    def pool(self, op: Any, value: str) -> str:
+    def pool(self, op: MaxPoolOp | AvgPoolOp | Int8MaxPool | Int8AvgPool, value: str) -> str:
         """Add a max or average pool."""
-        if isinstance(op, MaxPoolOp):
+        if isinstance(op, MaxPoolOp | Int8MaxPool):
             size = [op.size] * 2
             return self.node("MaxPool", [value], op.name, kernel_shape=size, strides=size)
         return self.node("GlobalAveragePool", [value], op.name)
 
-    def model(self, graph: DeployGraph) -> bytes:
+    def requantized(self, value: str, scale: np.float32, name: str) -> str:
+        """Quantize a float value to int8 and back: what follows reads integers times ``scale``."""
+        inputs = [
+            self.constant(f"{name}_scale", np.array(scale, np.float32)),
+            self.constant(f"{name}_zero_point", np.array(0, np.int8)),
+        ]
+        value = self.node("QuantizeLinear", [value, *inputs], f"{name}_q")
+        return self.node("DequantizeLinear", [value, *inputs], f"{name}_dq")
+
+    def weight(self, op: Int8Conv) -> str:
+        """The dequantized weight of an int8 convolution, a scale per output channel."""
+        inputs = [
+            self.constant(f"{op.name}_weight", op.weight),
+            self.constant(f"{op.name}_weight_scale", op.weight_scale),
+            self.constant(f"{op.name}_weight_zero_point", np.zeros(len(op.weight), np.int8)),
+        ]
+        return self.node("DequantizeLinear", inputs, f"{op.name}_weight_dq", axis=0)
+
+    def model(self, spec: NetSpec) -> bytes:
         """Close the graph, check it in full and return the file's bytes."""
         proto = helper.make_graph(
             self.nodes,
-            f"mnistkit-{graph.spec.name}",
+            f"mnistkit-{spec.name}",
             [helper.make_tensor_value_info("input", TensorProto.UINT8, ["N", 1, 28, 28])],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 10])],
             self.constants,
@@ -81,7 +109,7 @@ class GraphWriter:
         try:
             onnx.checker.check_model(model, full_check=True)
         except onnx.checker.ValidationError as error:  # pragma: no cover - a fault of ours
-            raise CheckError(f"the ONNX of {graph.spec.name} is not valid: {error}") from error
+            raise CheckError(f"the ONNX of {spec.name} is not valid: {error}") from error
         return bytes(model.SerializeToString())
 
 
@@ -90,7 +118,7 @@ def render(graph: DeployGraph, precision: str) -> bytes:
     element, dtype = _TYPES[precision]
     writer = GraphWriter()
     value = writer.node("Cast", ["input"], "input_cast", to=element)
-    scale = writer.constant("input_scale", np.array(INPUT_SCALE, dtype))
+    scale = writer.constant("pixel_scale", np.array(INPUT_SCALE, dtype))
     value = writer.node("Mul", [value, scale], "input_scaled")
     for op in graph.ops:
         if isinstance(op, ConvOp):
@@ -104,4 +132,33 @@ def render(graph: DeployGraph, precision: str) -> bytes:
     else:
         value = writer.node("Flatten", [value], "logits_half", axis=1)
         writer.node("Cast", [value], "logits", to=TensorProto.FLOAT)
-    return writer.model(graph)
+    return writer.model(graph.spec)
+
+
+def render_int8(graph: Int8Graph) -> bytes:
+    """Return the Q/DQ ONNX file of an int8 net.
+
+    Biases stay float (TensorRT rejects quantized ones) but hold whole multiples of the
+    accumulator's scale, so that a runtime that rounds them to int32 finds the same integers.
+    """
+    writer = GraphWriter()
+    value = writer.node("Cast", ["input"], "input_cast", to=TensorProto.FLOAT)
+    scale = writer.constant("pixel_scale", np.array(INPUT_SCALE, np.float32))
+    value = writer.node("Mul", [value, scale], "input_scaled")
+    value = writer.requantized(value, INPUT_QUANT_SCALE, "input")
+    # A max pool commutes with quantization: it runs before it, so that each convolution reads
+    # straight from a DequantizeLinear.
+    waiting: tuple[np.float32, str] | None = None
+    for op in graph.ops:
+        if waiting is not None and not isinstance(op, Int8MaxPool):
+            value = writer.requantized(value, *waiting)
+            waiting = None
+        if isinstance(op, Int8Conv):
+            bias = writer.constant(f"{op.name}_bias", (op.bias * op.acc_scale).astype(np.float32))
+            value = writer.conv(op, [value, writer.weight(op), bias])
+        else:
+            value = writer.pool(op, value)
+        if not isinstance(op, Int8MaxPool) and op.out_scale is not None:
+            waiting = (op.out_scale, op.name)
+    writer.node("Flatten", [value], "logits", axis=1)
+    return writer.model(graph.spec)

@@ -21,7 +21,7 @@ def test_the_package() -> None:
 
 
 def test_names_that_documents_and_scripts_use() -> None:
-    assert backends.NAMES == ("eager", "torchscript", "onnxruntime", "libtorch")
+    assert backends.NAMES == ("eager", "torchscript", "onnxruntime", "libtorch", "reference")
     assert export.FORMATS == ("torchscript", "onnx")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistkit.errors import ArtifactError, MissingError
-from mnistkit.paths import replacing, write_text
+from mnistkit.paths import write_text
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -141,12 +141,6 @@ def write_manifest(path: Path, manifest: Mapping[str, Any], files: Iterable[File
     entries = [vars(entry) for entry in files]
     data = {"schema": SCHEMA, **manifest, "files": entries}
     write_text(path / MANIFEST, json.dumps(data, indent=2) + "\n")
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a model file whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def _sha256(path: Path) -> str:

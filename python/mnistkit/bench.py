@@ -17,7 +17,7 @@ from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Predictor
 from mnistkit.environment import environment
 from mnistkit.errors import CheckError, MissingError, UsageError
-from mnistkit.verify import TOLERANCES, cases
+from mnistkit.verify import REFERENCES, TOLERANCES, cases
 
 _ROUNDS = 12  # each case is timed in this many slices, in turn with all the others
 _RAW_KEPT = 250  # samples of each row that go into the JSON, evenly taken from all of them
@@ -62,6 +62,9 @@ def bench(
         raise UsageError(f"batch sizes must be 1 or more, got {list(batch_sizes)}")
     if duration <= 0 or warmup < 0:
         raise UsageError(f"duration must be positive, got {duration} (warm-up {warmup})")
+    if names is None:
+        names = [b.name for b in backends.all_backends() if not b.is_specification]
+        names = [name for name in names if backends.get(name).available() is None]
     runnable, unavailable = cases(artifact, names, precisions, device)
     if not runnable:
         reasons = "; ".join(f"{backend.name}: {reason}" for backend, reason in unavailable)
@@ -74,15 +77,19 @@ def bench(
     predictors: list[Predictor] = []
     rows: list[_Case] = []
     batches = {size: _images(artifact, size) for size in batch_sizes}
-    with backends.require("eager").load(artifact, "fp32", "cpu", threads) as reference:
-        expected = {size: reference.logits(images) for size, images in batches.items()}
+    expected: dict[tuple[str, int], Any] = {}
+    for precision in dict.fromkeys(precision for _, precision in runnable):
+        name, kept = REFERENCES[precision]
+        with backends.require(name).load(artifact, kept, "cpu", threads) as reference:
+            for size, images in batches.items():
+                expected[precision, size] = reference.logits(images)
     for index, (backend, precision) in enumerate(runnable):
         progress(f"loading {backend.name} {precision}", 0.2 * index / len(runnable))
         load_ms, peak = _probe(artifact, backend.name, precision, device, threads)
         predictor = backend.load(artifact, precision, device, threads)
         predictors.append(predictor)
         for size, images in batches.items():
-            _check_equal(backend.name, precision, predictor, images, expected[size])
+            _check_equal(backend.name, precision, predictor, images, expected[precision, size])
             for end_to_end in (False, True):
                 call = _end_to_end(predictor, images) if end_to_end else predictor.bind(images)
                 rows.append(_Case(backend, precision, size, end_to_end, call, load_ms, peak))

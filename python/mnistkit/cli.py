@@ -159,13 +159,82 @@ def train(
 
 
 @app.command()
+def quantize(
+    source: RunArgument = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to write; default: RUN-int8.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="ptq: calibrate. qat: calibrate, then fine-tune.")
+    ] = "ptq",
+    calibration: Annotated[str, typer.Option(help="max, percentile or mse.")] = "mse",
+    images: Annotated[int, typer.Option(help="Training images to calibrate on.")] = 1024,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of fine-tuning (qat).")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of fine-tuning.")] = 0,
+    dataset: Annotated[str, typer.Option(help="Default: what the net was trained on.")] = "",
+    data_dir: DataDirOption = None,
+    threads: ThreadsOption = 0,
+    plot: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the layers as a PNG.")
+    ] = None,
+    json_file: JsonOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Make the int8 net of a trained net, and show where its accuracy goes.
+
+    Examples:
+      mnistkit quantize runs/a --out runs/a-int8 --report layers.png
+
+      mnistkit quantize nano --method qat --epochs 3
+    """
+    with _session(quiet, verbose) as console:
+        from mnistkit import data, report
+        from mnistkit.quantization import quantize as quantizing
+        from mnistkit.quantization.qat import QatSettings
+        from mnistkit.source import resolve
+        from mnistkit.training import devices
+
+        net = resolve(source)
+        devices.choose("cpu", threads)
+        train_set = data.load(dataset or net.dataset, "train", data_dir)
+        test_set = data.load(train_set.name, "test", data_dir)
+        with console.bar("quantize") as bar:
+            made = quantizing.quantize_source(
+                net,
+                train_set,
+                method=method,
+                calibrate=calibration,
+                images=images,
+                seed=seed,
+                settings=QatSettings(epochs=epochs),
+                on_step=lambda done, loss: bar.fraction(f"fine-tuning, loss {loss:.4f}", done),
+            )
+        figures = quantizing.summarize(net, made, test_set)
+        folder = out or net.path.with_name(f"{net.path.name}-int8")
+        quantizing.write_run(net, made, folder)
+        console.table(report.layers_table(made.layers, net.name))
+        if plot:
+            report.layers_plot(made.layers, net.name, plot)
+        if json_file:
+            _write_json(json_file, figures)
+        console.result(
+            f"{test_set.name} test accuracy: int8 {figures['test_accuracy']:.2%}, "
+            f"fp32 {figures['fp32_test_accuracy']:.2%}; run folder: {folder}"
+        )
+
+
+@app.command()
 def export(
     source: RunArgument = None,
     out: Annotated[Path, typer.Option(help="Artifact folder to write.")] = Path("out"),
     torchscript: Annotated[bool, typer.Option("--torchscript", help="TorchScript.")] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="ONNX.")] = False,
     all_formats: Annotated[bool, typer.Option("--all", help="Every format.")] = False,
-    precision: Annotated[str, typer.Option(metavar="A,B", help="fp32, fp16.")] = "fp32,fp16",
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="fp32, fp16, int8; default: all that the net has."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact.")] = False,
     json_file: JsonOption = None,
     quiet: QuietOption = False,
@@ -192,7 +261,7 @@ def export(
             net,
             out,
             formats,
-            _split(precision) or [],
+            _split(precision),
             force=force,
             on_file=lambda entry: console.note(f"  {entry.name}  {entry.bytes:,} bytes"),
         )

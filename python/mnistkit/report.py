@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mnistkit.nets.spec import NetSpec
+    from mnistkit.quantization.layers import LayerFigures
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -57,7 +58,38 @@ def verify_table(report: Mapping[str, Any]) -> Table:
         "tolerance",
     )
     net = report["artifact"]["net"]
-    return table(f"{net} on {report['dataset']}: parity with eager fp32", columns, lines)
+    return table(
+        f"{net} on {report['dataset']}: parity with the reference",
+        columns,
+        lines,
+    )
+
+
+def layers_table(layers: Sequence[LayerFigures], net: str) -> Table:
+    """Where accuracy goes in the int8 net: one line per layer that has an output of its own."""
+    lines = [
+        (
+            layer.name,
+            f"{layer.largest:.3f}",
+            "float logits" if layer.scale is None else f"{layer.scale:.5f}",
+            f"{layer.saturated:.3%}",
+            f"{layer.snr_db:.1f}",
+        )
+        for layer in layers
+    ]
+    columns = ("layer", "largest |value|", "scale", "saturated", "SNR dB")
+    return table(f"{net} in int8, layer by layer", columns, lines)
+
+
+def size_table(sizes: Mapping[str, int], net: str) -> Table:
+    """Bytes of each exported model, and as a share of the fp32 file of its format."""
+    lines = []
+    for name, count in sizes.items():
+        stem, _, suffix = name.rpartition(".")
+        whole = sizes.get(f"model-fp32.{suffix}")
+        share = f"{count / whole:.0%}" if whole and stem.startswith("model-") else ""
+        lines.append((name, f"{count:,}", share))
+    return table(f"{net}: what was written", ("file", "bytes", "of fp32"), lines)
 
 
 def bench_table(report: Mapping[str, Any]) -> Table:
@@ -138,6 +170,28 @@ def bench_plot(report: Mapping[str, Any], path: Path) -> None:
     _plot_latency(right, report)
     environment = report["environment"]
     figure.suptitle(f"{report['artifact']['net']} on {environment['processor']}", fontsize=11)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+    plt.close(figure)
+
+
+def layers_plot(layers: Sequence[LayerFigures], net: str, path: Path) -> None:
+    """Write a PNG: signal-to-noise ratio and saturation of each int8 layer."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
+    names = [layer.name for layer in layers]
+    left.barh(names, [layer.snr_db for layer in layers])
+    left.set(xlabel="dB", title="signal-to-noise ratio against fp32")
+    right.barh(names, [100 * layer.saturated for layer in layers], color="tab:red")
+    right.set(xlabel="% of the values", title="saturated at 127")
+    for axes in (left, right):
+        axes.invert_yaxis()
+        axes.grid(alpha=0.3, axis="x")
+    figure.suptitle(f"{net} in int8", fontsize=11)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
     plt.close(figure)

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mnistkit.nets.deploy import DeployGraph
+    from mnistkit.quantization.graph import Int8Graph
+    from mnistkit.training.recipe import Recipe
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 RUNS = Path("runs")
+INT8 = "int8.safetensors"  # beside the weights of a run that was quantized
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,26 @@ class Source:
         from mnistkit.nets.deploy import fold
 
         return fold(self.spec, self.state)
+
+    def recipe(self) -> Recipe:
+        """The recipe that the net was trained with."""
+        return checkpoint.read_config(self.path).recipe
+
+    @property
+    def quantized(self) -> bool:
+        """Whether an int8 net lies beside the weights."""
+        return (self.path / INT8).is_file()
+
+    def int8(self) -> tuple[Int8Graph, dict[str, Any]]:
+        """The int8 net and how it was made; :class:`MissingError` where there is none."""
+        from mnistkit.quantization import store
+
+        if not self.quantized:
+            raise MissingError(
+                f"{self.name!r} has no int8 net; make one with: "
+                f"mnistkit quantize {self.path} --out {self.path}-int8"
+            )
+        return store.read(self.path / INT8)
 
 
 def pretrained_names() -> list[str]:

@@ -91,6 +91,7 @@ class Backend(ABC):
     precisions: ClassVar[tuple[str, ...]]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     cuda_only: ClassVar[tuple[str, ...]] = ()
+    is_specification: ClassVar[bool] = False  # there to be compared with, not to be used or timed
 
     @abstractmethod
     def available(self) -> str | None:

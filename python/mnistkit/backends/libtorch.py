@@ -55,6 +55,7 @@ class _Options(ctypes.Structure):
         ("warmup", ctypes.POINTER(ctypes.c_int64)),
         ("warmup_count", ctypes.c_size_t),
         ("max_batch", ctypes.c_int64),
+        ("cuda_graphs", ctypes.c_int32),
     )
 
 

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mnistkit.errors import CheckError
 from mnistkit.nets.deploy import AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp
 from mnistkit.nets.spec import INPUT_SHAPE, NetSpec
-from numpy.typing import NDArray
 
 QMAX = 127
 INPUT_QUANT_SCALE = np.float32(1 / QMAX)  # of the input in 0..1: 255 becomes 127
 _EXACT = 2**24  # integers below it convert to float32 without rounding
+_BIAS_LIMIT = 2**22  # leaves three quarters of that to the products
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +105,14 @@ class Int8Graph:
     ops: tuple[Int8Op, ...]
 
 
-def quantize_weight(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantize_weight(
+    weight: NDArray[np.float32], bias: NDArray[np.float32], in_scale: np.float32
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Quantize per output channel: ``(int8 weights, float32 scales)``.
 
-    A channel of zeros gets scale 1/127 of the layer's largest weight, so that its bias still fits.
+    A channel's scale is 1/127 of its largest weight, or of the layer's where it has none. A
+    channel that all but gives a constant, its weights tiny beside its bias, gets the larger scale
+    at which the bias fits into the accumulator.
     """
     largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
     whole = largest.max()
@@ -115,7 +121,8 @@ def quantize_weight(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDAr
             "a layer's weights are all zero or not finite: it has no range to quantize; "
             "train the net again"
         )
-    scale = (np.where(largest > 0, largest, whole) / QMAX).astype(np.float32)
+    fitting = np.abs(bias) / (in_scale * _BIAS_LIMIT)
+    scale = np.maximum(np.where(largest > 0, largest, whole) / QMAX, fitting).astype(np.float32)
     integers = np.rint(weight / scale[:, None, None, None])
     return np.clip(integers, -QMAX, QMAX).astype(np.int8), scale
 
@@ -166,14 +173,14 @@ def _scale(name: str, ranges: Mapping[str, float]) -> np.float32:
 def _conv(op: ConvOp, in_scale: np.float32, out_scale: np.float32 | None) -> Int8Conv:
     if not np.isfinite(op.weight).all() or not np.isfinite(op.bias).all():
         raise CheckError(f"layer {op.name!r} has weights that are not finite; train the net again")
-    weight, weight_scale = quantize_weight(op.weight)
+    weight, weight_scale = quantize_weight(op.weight, op.bias, in_scale)
     acc_scale = (in_scale * weight_scale).astype(np.float32)
     bias = np.rint(op.bias.astype(np.float64) / acc_scale)
     reach = np.abs(weight.astype(np.int64)).sum((1, 2, 3)) * (QMAX + 1) + np.abs(bias)
     if (reach >= _EXACT).any():
         raise CheckError(
             f"layer {op.name!r}: an accumulator may reach {reach.max():.3g}, the int8 definition "
-            f"allows below 2^24; a bias is far larger than the layer's products"
+            f"allows below 2^24; give the layer fewer inputs"
         )
     return Int8Conv(
         op.name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mnistkit.backends.base import Logits, check_images
 from mnistkit.quantization.graph import (
     QMAX,
@@ -13,7 +15,6 @@ from mnistkit.quantization.graph import (
     Int8Graph,
     Int8MaxPool,
 )
-from numpy.typing import NDArray
 
 Integers = NDArray[np.int32]
 
@@ -28,7 +29,7 @@ def requantize(
 ) -> Integers:
     """``clamp(round_half_even(float32(acc) * multiplier), low, 127)``, all in IEEE binary32."""
     product = accumulator.astype(np.float32) * multiplier
-    return np.clip(np.rint(product), low, QMAX).astype(np.int32)
+    return np.asarray(np.clip(np.rint(product), low, QMAX), np.int32)
 
 
 def conv_accumulate(op: Int8Conv, values: Integers) -> Integers:

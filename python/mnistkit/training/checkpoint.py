@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mnistkit.errors import ArtifactError, MissingError
 from mnistkit.nets.spec import NetSpec
-from mnistkit.paths import replacing, write_text
+from mnistkit.paths import write_bytes, write_text
 from mnistkit.training.recipe import Recipe
 
 CONFIG, WEIGHTS, METRICS, SUMMARY, STATE = (
@@ -76,8 +76,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     # equal files.
     whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     data = save(whole, {_METADATA: json.dumps(metadata, sort_keys=True)})
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(path, data)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,0 +1,195 @@
+"""The dependency-free C++ engine, in this process, through its C API."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnistkit import engine_library
+from mnistkit.artifact import Artifact
+from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
+from mnistkit.errors import ArtifactError, MissingError, MnistkitError, UsageError
+
+# The numbers of mnistkit_engine_status.
+_ERRORS: dict[int, type[MnistkitError]] = {
+    1: UsageError,  # invalid argument
+    2: MissingError,  # not found
+    3: ArtifactError,  # a rule of the format is broken
+    4: ArtifactError,  # newer file
+    5: UsageError,  # kernels that are unknown, or that this CPU lacks
+}
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """One of the engine's kernel sets."""
+
+    name: str
+    description: str
+    supported: bool
+
+
+class EngineApi:
+    """The C functions of one loaded library, with their types."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise MissingError(
+                f"{path}: cannot be loaded: {error}; compile it again with: "
+                f"{engine_library.BUILD_COMMAND}"
+            ) from error
+        pointer, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
+
+        def function(name: str, result: Any, *arguments: Any) -> Any:
+            made = getattr(library, f"mnistkit_engine_{name}")
+            made.restype, made.argtypes = result, list(arguments)
+            return made
+
+        self._last_error = function("last_error", text)
+        self._kernel_name = function("kernel_name", text, size)
+        self._kernel_description = function("kernel_description", text, size)
+        self._kernel_supported = function("kernel_supported", ctypes.c_int, size)
+        self._kernel_count = function("kernel_count", size)
+        self._open = function(
+            "open", ctypes.c_int, pointer, size, text, ctypes.POINTER(ctypes.c_void_p)
+        )
+        self._open_file = function(
+            "open_file", ctypes.c_int, text, text, ctypes.POINTER(ctypes.c_void_p)
+        )
+        self.scratch_size = function("scratch_size", size, pointer, size)
+        self.run = function("run", ctypes.c_int, pointer, pointer, size, pointer, pointer, size)
+        self.kernels_in_use = function("kernels", text, pointer)
+        self.close = function("close", None, pointer)
+
+    def kernels(self) -> list[Kernels]:
+        """The kernel sets in the library, fastest first."""
+        return [
+            Kernels(
+                self._kernel_name(i).decode(),
+                self._kernel_description(i).decode(),
+                bool(self._kernel_supported(i)),
+            )
+            for i in range(self._kernel_count())
+        ]
+
+    def open(self, path: Path, kernels: str = "") -> EnginePredictor:
+        """Open a `.mnk` file with the named kernels, or with the best there are."""
+        handle = ctypes.c_void_p()
+        self.check(self._open_file(str(path).encode(), kernels.encode(), handle))
+        return EnginePredictor(self, handle.value or 0)
+
+    def open_bytes(self, data: bytes, kernels: str = "") -> EnginePredictor:
+        """Open a `.mnk` file's bytes, copied once to where they are aligned."""
+        room = np.empty(len(data) + 64, np.uint8)
+        start = -room.ctypes.data % 64
+        aligned = room[start : start + len(data)]
+        aligned[:] = np.frombuffer(data, np.uint8)
+        handle = ctypes.c_void_p()
+        self.check(self._open(aligned.ctypes.data, len(data), kernels.encode(), handle))
+        return EnginePredictor(self, handle.value or 0, aligned)
+
+    def check(self, status: int) -> None:
+        """Raise what the status stands for, with the library's own words."""
+        if status:
+            text = self._last_error().decode("utf-8", "replace")
+            raise _ERRORS.get(status, MnistkitError)(text)
+
+
+@functools.cache
+def api(path: Path) -> EngineApi:
+    """The functions of the library at ``path``."""
+    return EngineApi(path)
+
+
+class EnginePredictor(Predictor):
+    """A net in the engine; ``data`` are bytes that it uses in place."""
+
+    def __init__(self, functions: EngineApi, handle: int, data: Any = None) -> None:
+        self._api, self._handle, self._data = functions, handle, data
+        self._scratch = np.empty(0, np.uint8)
+
+    @property
+    def kernels(self) -> str:
+        """The name of the kernel set in use."""
+        return str(self._api.kernels_in_use(self._handle).decode())
+
+    def _prepare(self, count: int) -> None:
+        wanted = self._api.scratch_size(self._handle, count)
+        if self._scratch.size < wanted:
+            self._scratch = np.empty(wanted, np.uint8)
+
+    def _run(self, images: Images) -> Logits:
+        self._prepare(len(images))
+        logits = np.empty((len(images), 10), np.float32)
+        scratch = self._scratch
+        self._api.check(
+            self._api.run(
+                self._handle,
+                images.ctypes.data,
+                len(images),
+                logits.ctypes.data,
+                scratch.ctypes.data,
+                scratch.size,
+            )
+        )
+        return logits
+
+    def bind(self, images: Any) -> Callable[[], Any]:
+        """Run with the pointers, the scratch and the output array there already."""
+        checked = check_images(images)
+        self._prepare(len(checked))
+        logits, scratch = np.empty((len(checked), 10), np.float32), self._scratch
+        call = functools.partial(
+            self._api.run,
+            ctypes.c_void_p(self._handle),
+            ctypes.c_void_p(checked.ctypes.data),
+            ctypes.c_size_t(len(checked)),
+            ctypes.c_void_p(logits.ctypes.data),
+            ctypes.c_void_p(scratch.ctypes.data),
+            ctypes.c_size_t(scratch.size),
+        )
+
+        def run(_alive: Any = (checked, scratch)) -> Logits:  # the pointers own nothing
+            self._api.check(call())
+            return logits
+
+        return run
+
+    def close(self) -> None:
+        """Close the engine; a second call does nothing."""
+        handle, self._handle = self._handle, 0
+        if handle:
+            self._api.close(handle)
+
+
+class EngineBackend(Backend):
+    """Loads the artifact's `.mnk` file. It runs on one thread, whatever ``threads`` says."""
+
+    name = "engine"
+    description = "the dependency-free C++ engine"
+    format = "native"
+    precisions = ("fp32", "int8")
+
+    def available(self) -> str | None:
+        """None where the library is in the wheel or was compiled."""
+        return engine_library.engine_missing()
+
+    def load(
+        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
+    ) -> Predictor:
+        """Open the artifact's file with ``$MNISTKIT_KERNELS``, or the best kernels there are."""
+        library = engine_library.engine_library()
+        if library is None:
+            raise MissingError(str(engine_library.engine_missing()))
+        return api(library).open(artifact.file(self.format, precision))
+
+
+BACKEND = EngineBackend()

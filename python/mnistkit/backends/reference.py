@@ -1,0 +1,39 @@
+"""The integer reference in numpy: slow, and the specification of the int8 net."""
+
+from __future__ import annotations
+
+from mnistkit.artifact import Artifact
+from mnistkit.backends.base import Backend, Images, Logits, Predictor
+from mnistkit.quantization import reference, store
+from mnistkit.quantization.graph import Int8Graph
+
+
+class _ReferencePredictor(Predictor):
+    def __init__(self, graph: Int8Graph) -> None:
+        self._graph = graph
+
+    def _run(self, images: Images) -> Logits:
+        return reference.logits(self._graph, images)
+
+
+class ReferenceBackend(Backend):
+    """Runs the artifact's int8 net as ``docs/int8.md`` defines it."""
+
+    name = "reference"
+    description = "integer arithmetic in numpy: the int8 reference"
+    format = "int8"
+    precisions = ("int8",)
+    is_specification = True
+
+    def available(self) -> str | None:
+        """Always: it needs numpy alone."""
+        return None
+
+    def load(
+        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
+    ) -> Predictor:
+        """Read the integers."""
+        return _ReferencePredictor(store.read(artifact.file(self.format, precision))[0])
+
+
+BACKEND = ReferenceBackend()

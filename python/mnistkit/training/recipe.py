@@ -78,7 +78,25 @@ class Recipe:
             )
 
 
-RECIPES: dict[str, Recipe] = {}
+RECIPES: dict[str, Recipe] = {
+    # A small net underfits: less distortion, no decay, more and larger steps.
+    "small": Recipe(peak_lr=0.1),
+    "nano": Recipe(
+        batch_size=32,
+        peak_lr=0.1,
+        weight_decay=0.0,
+        ema_decay=0.9997,
+        rotation=5.0,
+        shift=1.5,
+        scale=0.05,
+        shear=0.1,
+    ),
+    # Batch, rate and epochs as published.
+    "ref-10066": Recipe(
+        epochs=17, batch_size=64, peak_lr=0.1, weight_decay=2e-4, ema_decay=0.9995, elastic=0.3
+    ),
+    "ref-16626": Recipe(elastic=0.3),
+}
 
 
 def recipe_for(net: str) -> Recipe:

@@ -14,6 +14,7 @@ help:
 
 setup: $(READY)
 	@$(MNISTKIT) build-runner
+	@$(BIN)/python -m mnistkit.engine_library
 
 # uv where it installs, pip where it does not; versions come from constraints.txt.
 $(READY): pyproject.toml constraints.txt CMakeLists.txt
@@ -43,7 +44,7 @@ run: setup
 	@echo "== models, figures and plot:" && ls -l $(OUT)
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff format --check python export tests

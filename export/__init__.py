@@ -1,7 +1,9 @@
 """Export: one file per format, and the writing of the artifact folder that holds them.
 
 Imported as ``mnistkit.export``. A format is a module with ``FORMAT``, ``SUFFIX``, ``PRECISIONS``
-and ``render(graph, precision) -> bytes``; it knows nothing of the runtimes that will load it.
+and ``render(net, precision) -> bytes``, where ``net`` is the deploy graph, or the int8 graph for
+int8; ``COMPANIONS`` names files that go with it (a C header). It knows nothing of the runtimes that
+will load it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnistkit.artifact import (
     MANIFEST,
@@ -24,11 +26,12 @@ from mnistkit.environment import versions
 from mnistkit.errors import UsageError
 from mnistkit.nets.deploy import DeployGraph
 from mnistkit.paths import cannot_write, write_bytes
-from mnistkit.quantization.store import dumps
-from mnistkit.source import Source
-from mnistkit.training.checkpoint import WEIGHTS, save_tensors
 
-FORMATS = ("torchscript", "onnx")
+if TYPE_CHECKING:
+    from mnistkit.export.tensorrt import BuildOptions
+    from mnistkit.source import Source
+
+FORMATS = ("torchscript", "onnx", "native", "c")
 INT8_MODEL = "model-int8.safetensors"  # the int8 net itself, which the reference runs
 
 
@@ -45,47 +48,49 @@ def export(
     formats: Sequence[str] = FORMATS,
     precisions: Sequence[str] | None = None,
     *,
+    trt: BuildOptions | None = None,
     force: bool = False,
     on_file: Callable[[FileEntry], None] | None = None,
 ) -> Path:
     """Write the artifact folder of a trained net and return its path.
 
     Each format is written in each of the precisions that it knows; left out, they are fp32, fp16
-    and, where the net was quantized, int8. An existing artifact is
-    replaced only with ``force``. Raises :class:`UsageError` for a precision or format that is
-    not known, or a folder that cannot be written to.
+    and, where the net was quantized, int8. ``trt`` adds TensorRT plans and the ONNX files that
+    they are built from. An existing artifact is replaced only with ``force``.
+
+    Raises :class:`UsageError` for a precision or format that is not known, or a folder that cannot
+    be written to, and :class:`MissingError` where a plan cannot be built on this machine.
     """
+    from mnistkit.quantization.store import dumps
+    from mnistkit.training.checkpoint import WEIGHTS, save_tensors
+
     if precisions is None:
         precisions = PRECISIONS if source.quantized else ("fp32", "fp16")
     if unknown := sorted(set(precisions) - set(PRECISIONS)):
         raise UsageError(f"unknown precision {', '.join(unknown)}; known: {', '.join(PRECISIONS)}")
     if (out / MANIFEST).exists() and not force:
         raise UsageError(f"{out} holds an artifact already; replace it with --force")
+    if trt is not None:
+        from mnistkit.export import tensorrt
+
+        tensorrt.targets(trt, out)  # what cannot be built here is said before any work
+        formats = [*formats, *({"onnx"} - set(formats))]
     modules = [format_module(name) for name in formats]
     for precision in precisions:
         if not any(precision in module.PRECISIONS for module in modules):
             raise UsageError(f"{' and '.join(formats)} cannot hold {precision}")
     graph = source.graph()
     int8, origin = source.int8() if "int8" in precisions else (None, None)
-
-    def render(module: ModuleType, precision: str) -> bytes:
-        data: bytes = (
-            module.render_int8(int8) if precision == "int8" else module.render(graph, precision)
-        )
-        return data
-
     # Rendered in full before the first write: a fault leaves the folder as it was.
     rendered = [
-        (
-            f"model-{precision}{module.SUFFIX}",
-            module.FORMAT,
-            precision,
-            render(module, precision),
-        )
+        part
         for module in modules
         for precision in precisions
         if precision in module.PRECISIONS
+        for part in _render(module, int8 if precision == "int8" else graph, precision)
     ]
+    models = {p: (name, data) for name, format, p, data in rendered if format == "onnx"}
+    plans = [] if trt is None else tensorrt.build_all(models, trt)
     try:
         (out / MANIFEST).unlink(missing_ok=True)
     except OSError as error:
@@ -100,9 +105,23 @@ def export(
         entries.append(file_entry(out / name, format, precision))
         if on_file is not None:
             on_file(entries[-1])
+    if plans:
+        entries += tensorrt.write(out, plans, on_file)
     written = [p for p in PRECISIONS if any(e.precision == p for e in entries)]
-    write_manifest(out, _manifest(source, written, origin), entries)
+    manifest = _manifest(source, written, origin)
+    if plans:
+        manifest["tensorrt"] = tensorrt.describe(plans)
+    write_manifest(out, manifest, entries)
     return out
+
+
+def _render(module: ModuleType, net: Any, precision: str) -> list[tuple[str, str, str, bytes]]:
+    """The ``(name, format, precision, bytes)`` of a format's file and of what goes with it."""
+    stem = f"model-{precision}"
+    parts = [(stem + module.SUFFIX, module.FORMAT, precision, module.render(net, precision))]
+    for suffix, make in getattr(module, "COMPANIONS", {}).items():
+        parts.append((stem + suffix, f"{module.FORMAT}{suffix}", precision, make(net, precision)))
+    return parts
 
 
 def reference_logits(graph: DeployGraph, images: Any) -> Any:

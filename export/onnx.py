@@ -113,8 +113,10 @@ class GraphWriter:
         return bytes(model.SerializeToString())
 
 
-def render(graph: DeployGraph, precision: str) -> bytes:
+def render(graph: DeployGraph | Int8Graph, precision: str) -> bytes:
     """Return the ONNX file: input uint8 ``(N, 1, 28, 28)``, logits float32 ``(N, 10)``."""
+    if isinstance(graph, Int8Graph):
+        return render_int8(graph)
     element, dtype = _TYPES[precision]
     writer = GraphWriter()
     value = writer.node("Cast", ["input"], "input_cast", to=element)

@@ -22,17 +22,15 @@ PRECISIONS = ("fp32", "fp16", "int8")
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
-def render(graph: DeployGraph, precision: str) -> bytes:
+def render(graph: DeployGraph | Int8Graph, precision: str) -> bytes:
     """Return the saved module: uint8 ``(N, 1, 28, 28)`` in, float32 ``(N, 10)`` out.
 
-    The fp16 module is for CUDA; a CPU runs it too, slowly.
+    The fp16 module is for CUDA; a CPU runs it too, slowly. The convolutions of the int8 module are
+    ``quantized::conv2d_relu``.
     """
+    if isinstance(graph, Int8Graph):
+        return _save(Int8Net(graph))
     return _save(DeployNet(graph, _DTYPES[precision]))
-
-
-def render_int8(graph: Int8Graph) -> bytes:
-    """Return the saved int8 module, whose convolutions are ``quantized::conv2d_relu``."""
-    return _save(Int8Net(graph))
 
 
 def _save(module: nn.Module) -> bytes:

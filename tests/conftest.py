@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,3 +79,9 @@ def mnist_test() -> data.Digits:
         return data.load("mnist", "test", download=False)
     except MissingError as error:
         pytest.skip(f"MNIST is not on this machine: {error}")
+
+
+@pytest.fixture(scope="session")
+def tensorrt_names() -> set[str]:
+    """Every public name of the Python bindings of TensorRT 11.4, ``Class.member``."""
+    return set(json.loads((Path(__file__).parent / "data/tensorrt-11.4-api.json").read_text()))

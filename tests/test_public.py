@@ -21,8 +21,17 @@ def test_the_package() -> None:
 
 
 def test_names_that_documents_and_scripts_use() -> None:
-    assert backends.NAMES == ("eager", "torchscript", "onnxruntime", "libtorch", "reference")
-    assert export.FORMATS == ("torchscript", "onnx")
+    assert backends.NAMES == (
+        "eager",
+        "torchscript",
+        "onnxruntime",
+        "libtorch",
+        "engine",
+        "tensorrt",
+        "tensorrt_rtx",
+        "reference",
+    )
+    assert export.FORMATS == ("torchscript", "onnx", "native", "c")
 
 
 def test_exit_codes() -> None:

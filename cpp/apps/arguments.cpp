@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 
 namespace mnistkit::apps {
 namespace {
@@ -16,6 +17,12 @@ std::int64_t parse_number(std::string_view name, std::string_view text, std::int
                      std::to_string(most));
   }
   return number;
+}
+
+std::string short_text(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", number);
+  return text;
 }
 
 }  // namespace
@@ -69,6 +76,20 @@ std::int64_t Arguments::number(std::string_view name, std::int64_t otherwise, st
                                std::int64_t most) const {
   const auto found = values_.find(name);
   return found == values_.end() ? otherwise : parse_number(name, found->second, least, most);
+}
+
+double Arguments::real(std::string_view name, double otherwise, double least, double most) const {
+  const auto found = values_.find(name);
+  if (found == values_.end()) return otherwise;
+  const std::string& text = found->second;
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() ||
+      !(number >= least && number <= most)) {
+    throw UsageError("--" + std::string(name) + ": got '" + text + "', wanted a number from " +
+                     short_text(least) + " to " + short_text(most));
+  }
+  return number;
 }
 
 std::vector<std::int64_t> Arguments::numbers(std::string_view name, std::string_view otherwise,

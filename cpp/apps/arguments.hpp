@@ -29,6 +29,9 @@ class Arguments {
   /// A whole number within the bounds, or `UsageError`.
   [[nodiscard]] std::int64_t number(std::string_view name, std::int64_t otherwise,
                                     std::int64_t least, std::int64_t most) const;
+  /// A number within the bounds, or `UsageError`.
+  [[nodiscard]] double real(std::string_view name, double otherwise, double least,
+                            double most) const;
   /// Whole numbers with commas between, each within the bounds, or `UsageError`.
   [[nodiscard]] std::vector<std::int64_t> numbers(std::string_view name, std::string_view otherwise,
                                                   std::int64_t least, std::int64_t most) const;

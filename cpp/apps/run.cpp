@@ -26,7 +26,7 @@ line. A FILE is IDX (plain or gzip), PNG (28x28, 8 bits) or raw (N * 784 bytes, 
   --precision P    fp32 (default), fp16 (GPU) or int8 (CPU)
   --device D       cpu (default), cuda or cuda:N
   --threads N      CPU threads; 0 (default) leaves libtorch's choice
-  --batch N        images given to the model at once (default 256)
+  --batch N        images given to the model at once; 0 (default) fits the device
   --format F       auto (default), idx, png or raw
   --invert         the digits are dark on light
   --scores         print the probability beside each digit
@@ -44,7 +44,7 @@ RunnerOptions runner_options(const Arguments& arguments) {
   options.device = arguments.value("device", "cpu");
   options.precision = parse_precision(arguments.value("precision", "fp32"));
   options.threads = static_cast<int>(arguments.number("threads", 0, 0, 1024));
-  options.max_batch = arguments.number("batch", 256, 1, 65536);
+  options.max_batch = arguments.number("batch", 0, 0, 65536);
   options.warmup = {};
   return options;
 }

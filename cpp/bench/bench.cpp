@@ -30,8 +30,9 @@ logits in the caller's memory. The model must reproduce the golden digits first.
   --device D       cpu (default), cuda or cuda:N
   --threads N      CPU threads (default 1); 0 leaves libtorch's choice
   --batch A,B,..   batch sizes (default 1,8,64,512)
-  --duration S     milliseconds a batch size (default 1000)
-  --warmup S       milliseconds before them (default 200)
+  --duration S     seconds a batch size (default 1)
+  --warmup S       seconds before them (default 0.2)
+  --no-cuda-graphs do not record the batch sizes as CUDA graphs
   --json FILE      write the rows to FILE, "-" for standard output
   --help           print this
 
@@ -145,7 +146,7 @@ void measure(const std::string& artifact, const Settings& settings) {
 int program(int argc, char** argv) {
   const Arguments arguments(
       argc, argv, {"precision", "device", "threads", "batch", "duration", "warmup", "json"},
-      {"help"});
+      {"help", "no-cuda-graphs"});
   if (arguments.flag("help")) {
     std::fputs(kHelp, stdout);
     return kDone;
@@ -156,9 +157,9 @@ int program(int argc, char** argv) {
   settings.options.device = arguments.value("device", "cpu");
   settings.options.threads = static_cast<int>(arguments.number("threads", 1, 0, 1024));
   settings.options.warmup = arguments.numbers("batch", "1,8,64,512", 1, 65536);
-  settings.options.max_batch = 65536;
-  settings.duration_s = static_cast<double>(arguments.number("duration", 1000, 1, 600000)) / 1e3;
-  settings.warmup_s = static_cast<double>(arguments.number("warmup", 200, 0, 600000)) / 1e3;
+  settings.options.cuda_graphs = !arguments.flag("no-cuda-graphs");
+  settings.duration_s = arguments.real("duration", 1, 0.001, 3600);
+  settings.warmup_s = arguments.real("warmup", 0.2, 0, 3600);
   settings.json = arguments.value("json", "");
   measure(arguments.positional()[0], settings);
   return kDone;

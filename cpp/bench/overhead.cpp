@@ -73,10 +73,10 @@ bool compare(const std::string& folder, const Runner& runner, std::int64_t batch
 int program(int argc, char** argv) {
   const Arguments arguments(argc, argv, {"duration", "threads"}, {});
   if (arguments.positional().size() != 1) {
-    throw UsageError("Usage: mnistkit-overhead DIR [--duration MS] [--threads N]");
+    throw UsageError("Usage: mnistkit-overhead DIR [--duration SECONDS] [--threads N]");
   }
   const std::string folder = arguments.positional()[0];
-  const double seconds = static_cast<double>(arguments.number("duration", 6000, 1, 600000)) / 1e3;
+  const double seconds = arguments.real("duration", 6, 0.001, 3600);
   RunnerOptions options;
   options.threads = static_cast<int>(arguments.number("threads", 1, 0, 1024));
   options.warmup = {1, 256};

@@ -87,6 +87,18 @@ if(_mnistkit_torch_cuda AND _mnistkit_c10_cuda)
     target_link_libraries(mnistkit_torch INTERFACE
       "-Wl,--push-state,--no-as-needed,${_mnistkit_torch_cuda},${_mnistkit_c10_cuda},--pop-state")
   endif()
+  # CUDA graphs want headers of the CUDA runtime, and no more of a toolkit. A toolkit has them, pip's
+  # nvidia-cuda-crt completes those that come with torch, and Triton, which comes with it too,
+  # brings a copy.
+  find_path(_mnistkit_cuda_headers crt/host_config.h NO_DEFAULT_PATH NO_CACHE PATHS
+    "${_torch}/../nvidia/cu13/include" "$ENV{CUDA_HOME}/include" "$ENV{CUDA_PATH}/include"
+    /usr/local/cuda/include "${_torch}/../triton/backends/nvidia/include")
+  if(_mnistkit_cuda_headers)
+    target_include_directories(mnistkit_torch SYSTEM INTERFACE "${_mnistkit_cuda_headers}")
+    target_compile_definitions(mnistkit_torch INTERFACE MNISTKIT_CUDA_HEADERS)
+  else()
+    string(APPEND _mnistkit_cuda ", without CUDA graphs: no crt/host_config.h")
+  endif()
 else()
   set(_mnistkit_cuda "CPU")
 endif()

@@ -21,20 +21,18 @@ foreach(_mnistkit_component IN LISTS mnistkit_FIND_COMPONENTS)
   endif()
 endforeach()
 
+function(_mnistkit_add_sources)
+  # As variables of this function these overrule the options of their names, and the project that
+  # asks keeps what it has under them.
+  foreach(option IN ITEMS BUILD_RUNNER BUILD_ENGINE BUILD_APPS BUILD_EXAMPLES BUILD_TESTS INSTALL)
+    set(MNISTKIT_${option} OFF)
+  endforeach()
+  add_subdirectory("${_mnistkit_root}" "${CMAKE_BINARY_DIR}/_mnistkit" EXCLUDE_FROM_ALL)
+endfunction()
+
 if(mnistkit_FOUND)
   if(NOT TARGET mnistkit_common)
-    # Nothing but what this asks for: as variables they overrule the options of these names, and
-    # the project's own values come back below.
-    set(_mnistkit_options RUNNER ENGINE APPS EXAMPLES TESTS)
-    foreach(_mnistkit_option IN LISTS _mnistkit_options)
-      set(_mnistkit_kept_${_mnistkit_option} "${MNISTKIT_BUILD_${_mnistkit_option}}")
-      set(MNISTKIT_BUILD_${_mnistkit_option} OFF)
-    endforeach()
-    set(MNISTKIT_INSTALL OFF)
-    add_subdirectory("${_mnistkit_root}" "${CMAKE_BINARY_DIR}/_mnistkit" EXCLUDE_FROM_ALL)
-    foreach(_mnistkit_option IN LISTS _mnistkit_options)
-      set(MNISTKIT_BUILD_${_mnistkit_option} "${_mnistkit_kept_${_mnistkit_option}}")
-    endforeach()
+    _mnistkit_add_sources()
   endif()
   if(mnistkit_runner_FOUND AND NOT TARGET mnistkit_runner)
     add_subdirectory("${_mnistkit_root}/cpp/torch" "${CMAKE_BINARY_DIR}/_mnistkit_runner"

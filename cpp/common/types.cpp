@@ -24,6 +24,8 @@ const char* to_string(ErrorCode code) noexcept {
       return "out_of_memory";
     case ErrorCode::runtime:
       return "runtime";
+    case ErrorCode::cancelled:
+      return "cancelled";
   }
   return "unknown";
 }

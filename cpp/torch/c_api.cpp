@@ -88,6 +88,7 @@ mnistkit::RunnerOptions to_options(const mnistkit_runner_options& from) {
   options.threads = from.threads;
   options.verify = from.verify != 0;
   if (from.warmup != nullptr) options.warmup.assign(from.warmup, from.warmup + from.warmup_count);
+  options.cuda_graphs = from.cuda_graphs != 0;
   if (from.max_batch != 0) options.max_batch = from.max_batch;
   return options;
 }
@@ -101,6 +102,7 @@ void mnistkit_runner_options_init(mnistkit_runner_options* options) {
   options->device = "cpu";
   options->precision = "fp32";
   options->verify = 1;
+  options->cuda_graphs = 1;
 }
 
 mnistkit_status mnistkit_runner_open(const char* path, const mnistkit_runner_options* options,

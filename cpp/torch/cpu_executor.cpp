@@ -1,4 +1,5 @@
-// TorchScript on the CPU: of two forms of the graph, the one that is faster for the batch size.
+// TorchScript on the CPU: of two forms of the graph, the one that is faster for the batch size. An
+// int8 module has one form: its weights are packed in the file.
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -6,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "mnistkit/types.hpp"
@@ -19,19 +21,23 @@ using Clock = std::chrono::steady_clock;
 
 class CpuExecutor final : public Executor {
  public:
-  explicit CpuExecutor(std::span<const std::uint8_t> file)
-      : frozen_(file, c10::kCPU), optimized_(file, c10::kCPU) {
-    optimized_.optimize_for_cpu();
+  CpuExecutor(std::span<const std::uint8_t> file, const ExecutorOptions& options)
+      : max_batch_(options.max_batch), frozen_(file, c10::kCPU) {
+    if (options.precision == Precision::int8) return;
+    frozen_.use_channels_last();
+    optimized_.emplace(file, c10::kCPU);
+    optimized_->optimize_for_cpu();
   }
 
   void warm_up(std::int64_t batch) override {
     const std::vector<std::uint8_t> images(static_cast<std::size_t>(batch) * kImageBytes);
     std::vector<float> logits(static_cast<std::size_t>(batch) * kClasses);
-    const std::array<const Graph*, 2> graphs = {&frozen_, &optimized_};
+    const std::array<const Graph*, 2> graphs = {&frozen_, optimized_ ? &*optimized_ : &frozen_};
     // The first runs profile and compile.
     for (int i = 0; i < 3; ++i) {
       for (const Graph* graph : graphs) call(*graph, images.data(), batch, logits.data());
     }
+    if (!optimized_) return;
     // Then the best of interleaved runs, so that a disturbance hits both alike.
     std::array<Clock::duration, 2> best = {Clock::duration::max(), Clock::duration::max()};
     const auto start = Clock::now();
@@ -48,7 +54,11 @@ class CpuExecutor final : public Executor {
   }
 
   void run(const std::uint8_t* images, std::int64_t count, float* logits) const override {
-    call(choose(count), images, count, logits);
+    for (std::int64_t at = 0; at < count; at += max_batch_) {
+      const std::int64_t batch = std::min(max_batch_, count - at);
+      call(choose(batch), images + static_cast<std::size_t>(at) * kImageBytes, batch,
+           logits + static_cast<std::size_t>(at) * kClasses);
+    }
   }
 
  private:
@@ -63,7 +73,7 @@ class CpuExecutor final : public Executor {
 
   /// The choice of the largest measured size that is not above `count`, or of the smallest.
   [[nodiscard]] const Graph& choose(std::int64_t count) const {
-    if (choices_.empty()) return optimized_;
+    if (choices_.empty()) return optimized_ ? *optimized_ : frozen_;
     auto above = std::upper_bound(choices_.begin(), choices_.end(), count,
                                   [](std::int64_t n, const Choice& c) { return n < c.batch; });
     return *(above == choices_.begin() ? above : above - 1)->graph;
@@ -79,15 +89,17 @@ class CpuExecutor final : public Executor {
                 static_cast<std::size_t>(count) * kClasses * sizeof(float));
   }
 
+  std::int64_t max_batch_;
   Graph frozen_;
-  Graph optimized_;
+  std::optional<Graph> optimized_;
   std::vector<Choice> choices_;  // by batch
 };
 
 }  // namespace
 
-std::unique_ptr<Executor> make_cpu_executor(std::span<const std::uint8_t> file) {
-  return std::make_unique<CpuExecutor>(file);
+std::unique_ptr<Executor> make_cpu_executor(std::span<const std::uint8_t> file,
+                                            const ExecutorOptions& options) {
+  return std::make_unique<CpuExecutor>(file, options);
 }
 
 }  // namespace mnistkit::detail

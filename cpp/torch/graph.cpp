@@ -1,5 +1,7 @@
 #include "torch/graph.hpp"
 
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/runtime/graph_iterator.h>
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <istream>
@@ -59,6 +61,19 @@ torch::jit::Function* find_forward(const torch::jit::Module& module) {
   return &method->function();
 }
 
+/// In a frozen module the weights are constants of the graph.
+void lay_out_channels_last(std::shared_ptr<torch::jit::Graph> graph) {
+  torch::jit::DepthFirstGraphNodeIterator nodes(graph);
+  while (torch::jit::Node* node = nodes.next()) {
+    constexpr auto kValue = torch::jit::attr::value;
+    if (node->kind() != torch::jit::prim::Constant || !node->hasAttribute(kValue) ||
+        node->kindOf(kValue) != torch::jit::AttributeKind::t || node->t(kValue).dim() != 4) {
+      continue;
+    }
+    node->t_(kValue, node->t(kValue).contiguous(at::MemoryFormat::ChannelsLast));
+  }
+}
+
 [[noreturn]] void refuse_output(const std::string& got) {
   throw Error(ErrorCode::bad_artifact,
               "the TorchScript module gives " + got + ", wanted a float32 tensor (N, 10)");
@@ -73,6 +88,8 @@ void Graph::optimize_for_cpu() {
   module_ = torch::jit::optimize_for_inference(module_);
   forward_ = find_forward(module_);
 }
+
+void Graph::use_channels_last() { lay_out_channels_last(module_.get_method("forward").graph()); }
 
 at::Tensor Graph::operator()(const at::Tensor& images) const {
   // Calling the function itself skips the look-up by name and the argument checks of

@@ -17,6 +17,10 @@ class Graph {
   /// file, so it is done at load.
   void optimize_for_cpu();
 
+  /// Lays the weights of convolutions out with the channels innermost (NHWC); cuDNN then keeps that
+  /// layout from layer to layer. Before the first call.
+  void use_channels_last();
+
   /// From uint8 (N, 1, 28, 28) to contiguous float32 (N, 10); throws `Error(bad_artifact)` if the
   /// module gives anything else. Needs an InferenceMode guard around it.
   [[nodiscard]] at::Tensor operator()(const at::Tensor& images) const;

@@ -20,6 +20,10 @@ namespace {
 /// Far above any use, and low enough that no size computed from it overflows.
 constexpr std::int64_t kMaxBatch = std::int64_t{1} << 20;
 
+/// In images: what a thread's caches hold of the activations, and what fills a GPU.
+constexpr std::int64_t kCpuBatchPerThread = 64;
+constexpr std::int64_t kGpuBatch = 1024;
+
 void check_options(const RunnerOptions& options, c10::Device device) {
   const auto check_batch = [](const char* what, std::int64_t batch) {
     if (batch >= 1 && batch <= kMaxBatch) return;
@@ -27,7 +31,7 @@ void check_options(const RunnerOptions& options, c10::Device device) {
                                                  ", wanted 1 to " + std::to_string(kMaxBatch));
   };
   for (const std::int64_t batch : options.warmup) check_batch("warmup", batch);
-  check_batch("max_batch", options.max_batch);
+  if (options.max_batch != 0) check_batch("max_batch", options.max_batch);
   if (options.threads < 0) {
     throw Error(ErrorCode::invalid_argument,
                 "threads: got " + std::to_string(options.threads) + ", wanted 0 (leave) or more");
@@ -63,9 +67,14 @@ struct Runner::Impl {
     }
 
     if (options.threads > 0) at::set_num_threads(options.threads);
+    if (options.max_batch == 0) {
+      options.max_batch = device.is_cpu() ? kCpuBatchPerThread * at::get_num_threads() : kGpuBatch;
+    }
     try {
-      executor = device.is_cpu() ? detail::make_cpu_executor(file)
-                                 : detail::make_cuda_executor(file, device);
+      const detail::ExecutorOptions how = {options.precision, options.max_batch,
+                                           options.cuda_graphs};
+      executor = device.is_cpu() ? detail::make_cpu_executor(file, how)
+                                 : detail::make_cuda_executor(file, device, how);
       for (const std::int64_t batch : options.warmup) {
         executor->warm_up(std::min(batch, options.max_batch));
       }
@@ -78,12 +87,7 @@ struct Runner::Impl {
   void run(std::span<const std::uint8_t> images, std::span<float> logits) const {
     const std::size_t count = detail::count_images(images);
     detail::check_output(logits.data(), logits.size(), count * kClasses, "logits");
-    const auto step = static_cast<std::size_t>(options.max_batch);
-    for (std::size_t at = 0; at < count; at += step) {
-      const std::size_t batch = std::min(step, count - at);
-      executor->run(images.data() + at * kImageBytes, static_cast<std::int64_t>(batch),
-                    logits.data() + at * kClasses);
-    }
+    if (count > 0) executor->run(images.data(), static_cast<std::int64_t>(count), logits.data());
   }
 
   [[nodiscard]] SelfCheck self_check() const {

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from mnistkit import __version__
-from mnistkit.errors import CheckError, MnistkitError, UsageError
-
-if TYPE_CHECKING:
-    from mnistkit.console import Console
+from mnistkit import __version__, cli_trt
+from mnistkit.cli_common import (
+    BackendOption,
+    DataDirOption,
+    DatasetOption,
+    DeviceOption,
+    DirArgument,
+    GpuArchOption,
+    JsonOption,
+    MaxBatchOption,
+    MinBatchOption,
+    OptBatchOption,
+    PrecisionOption,
+    QuietOption,
+    RunArgument,
+    ThreadsOption,
+    TrtFlavorOption,
+    VerboseOption,
+)
+from mnistkit.cli_common import session as _session
+from mnistkit.cli_common import split as _split
+from mnistkit.cli_common import write_json as _write_json
+from mnistkit.errors import CheckError, UsageError
 
 app = typer.Typer(
     name="mnistkit",
@@ -28,42 +43,6 @@ app = typer.Typer(
 )
 
 
-# Options that several commands share.
-RunArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[RUN_OR_NAME]",
-        help="A training run's folder or a pretrained net; default: the newest run, else 'base'.",
-    ),
-]
-DirArgument = Annotated[
-    Path | None,
-    typer.Argument(metavar="[DIR]", help="An artifact folder; default: the newest one here."),
-]
-DatasetOption = Annotated[
-    str,
-    typer.Option(
-        help="auto, mnist, qmnist, emnist-digits, usps, fashion, kmnist or digits (no download)."
-    ),
-]
-DataDirOption = Annotated[
-    Path | None, typer.Option(help="Folder with the data; else $MNISTKIT_DATA, the cache, the web.")
-]
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file.")
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and more.")]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
-ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets the runtime choose.")]
-BackendOption = Annotated[
-    str | None, typer.Option("--backend", metavar="A,B", help="Only these backends.")
-]
-PrecisionOption = Annotated[
-    str | None, typer.Option(metavar="A,B", help="Only these precisions: fp32, fp16, int8.")
-]
-
-
 @app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -71,27 +50,6 @@ def _main(
     if version:
         typer.echo(f"mnistkit {__version__}")
         raise typer.Exit
-
-
-def _split(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else None
-
-
-@contextmanager
-def _session(quiet: bool, verbose: bool) -> Iterator[Console]:
-    """Give the console, show warnings as lines on it, and turn our errors into exit codes."""
-    from mnistkit.console import Console
-
-    console = Console(quiet=quiet)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = console.show_warning
-            yield console
-    except MnistkitError as error:
-        if verbose:
-            console.traceback()
-        console.error(str(error))
-        raise typer.Exit(error.exit_code) from error
 
 
 @app.command()
@@ -230,11 +188,21 @@ def export(
     out: Annotated[Path, typer.Option(help="Artifact folder to write.")] = Path("out"),
     torchscript: Annotated[bool, typer.Option("--torchscript", help="TorchScript.")] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="ONNX.")] = False,
-    all_formats: Annotated[bool, typer.Option("--all", help="Every format.")] = False,
+    native: Annotated[bool, typer.Option("--native", help="The engine's .mnk file.")] = False,
+    c_source: Annotated[bool, typer.Option("--c", help="One C file and header, alone.")] = False,
+    trt: Annotated[bool, typer.Option("--trt", help="TensorRT plans, with their ONNX.")] = False,
+    all_formats: Annotated[
+        bool, typer.Option("--all", help="Every format that no GPU is needed for.")
+    ] = False,
     precision: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="fp32, fp16, int8; default: all that the net has."),
     ] = None,
+    trt_flavor: TrtFlavorOption = "auto",
+    gpu_arch: GpuArchOption = None,
+    min_batch: MinBatchOption = 1,
+    opt_batch: OptBatchOption = None,
+    max_batch: MaxBatchOption = 1024,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact.")] = False,
     json_file: JsonOption = None,
     quiet: QuietOption = False,
@@ -246,22 +214,31 @@ def export(
       mnistkit export runs/a --out out --torchscript --onnx --precision fp32,fp16
 
       mnistkit export base --all --force
+
+      mnistkit export base --trt --precision int8 --trt-flavor tensorrt_rtx --gpu-arch 8.9
     """
     with _session(quiet, verbose) as console:
         from mnistkit import export as exporting
         from mnistkit.artifact import MANIFEST
         from mnistkit.source import resolve
 
-        asked = {"torchscript": torchscript, "onnx": onnx}
+        asked = {"torchscript": torchscript, "onnx": onnx, "native": native, "c": c_source}
         formats = [name for name, wanted in asked.items() if wanted]
-        if all_formats or not formats:
+        if all_formats or not (formats or trt):
             formats = list(exporting.FORMATS)
+        plans = None
+        if trt:
+            from mnistkit.export.tensorrt import BuildOptions
+
+            archs = tuple(_split(gpu_arch) or ())
+            plans = BuildOptions(trt_flavor, archs, min_batch, opt_batch, max_batch)
         net = resolve(source)
         exporting.export(
             net,
             out,
             formats,
             _split(precision),
+            trt=plans,
             force=force,
             on_file=lambda entry: console.note(f"  {entry.name}  {entry.bytes:,} bytes"),
         )
@@ -505,20 +482,14 @@ def build_runner(
         console.result(f"runner: {sdk.build_runner(jobs=jobs, verbose=verbose)}")
 
 
+app.command()(cli_trt.lint)
+app.command("build-engine")(cli_trt.build_engine)
+
+
 def _newest_artifact() -> Path:
     from mnistkit.artifact import newest
 
     return newest()
-
-
-def _write_json(path: Path, figures: Any) -> None:
-    from mnistkit.paths import write_text
-
-    text = json.dumps(figures, indent=1) + "\n"
-    if path == Path("-"):
-        sys.stdout.write(text)
-    else:
-        write_text(path, text)
 
 
 def run() -> None:

@@ -244,7 +244,8 @@ def _torchvision(
     except (RuntimeError, FileNotFoundError, OSError) as error:
         if not download:
             return None
-        raise _not_found(name, searched, f"; the download failed: {error}") from error
+        why = " ".join(str(error).split())
+        raise _not_found(name, searched, f"; the download failed: {why}") from error
 
 
 def _from_torchvision(name: str, dataset: Any) -> Digits:

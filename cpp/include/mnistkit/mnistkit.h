@@ -32,7 +32,8 @@ typedef enum mnistkit_status {
   MNISTKIT_UNAVAILABLE = 6,      /* the device, or the precision in this artifact, is not there */
   MNISTKIT_CHECK_FAILED = 7,     /* the self-check against the golden digits failed */
   MNISTKIT_OUT_OF_MEMORY = 8,    /* an allocation failed, on the host or on the device */
-  MNISTKIT_RUNTIME = 9           /* the runtime underneath failed */
+  MNISTKIT_RUNTIME = 9,          /* the runtime underneath failed */
+  MNISTKIT_CANCELLED = 10        /* a request was cancelled before it ran */
 } mnistkit_status;
 
 /* The class with the highest logit, and its softmax probability. */
@@ -75,7 +76,8 @@ typedef struct mnistkit_runner_options {
   int32_t verify;        /* 1 (default): run the golden digits on open */
   const int64_t* warmup; /* batch sizes to warm up; NULL (default) is {1} */
   size_t warmup_count;
-  int64_t max_batch; /* longest batch given to libtorch at once; 0 (default) chooses */
+  int64_t max_batch;   /* longest batch given to libtorch at once; 0 (default) chooses */
+  int32_t cuda_graphs; /* 1 (default): on a GPU, record the warm-up sizes as CUDA graphs */
 } mnistkit_runner_options;
 
 MNISTKIT_API void mnistkit_runner_options_init(mnistkit_runner_options* options);

@@ -9,7 +9,16 @@ from mnistkit.errors import MissingError, UsageError
 
 # In the order in which tables list them; the name is the module's, and each module ends in
 # ``BACKEND``, so that naming a backend imports no runtime.
-NAMES = ("eager", "torchscript", "onnxruntime", "libtorch", "reference")
+NAMES = (
+    "eager",
+    "torchscript",
+    "onnxruntime",
+    "libtorch",
+    "engine",
+    "tensorrt",
+    "tensorrt_rtx",
+    "reference",
+)
 
 
 def get(name: str) -> Backend:

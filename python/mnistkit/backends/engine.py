@@ -90,11 +90,10 @@ class EngineApi:
         """Open a `.mnk` file's bytes, copied once to where they are aligned."""
         room = np.empty(len(data) + 64, np.uint8)
         start = -room.ctypes.data % 64
-        aligned = room[start : start + len(data)]
-        aligned[:] = np.frombuffer(data, np.uint8)
+        room[start : start + len(data)] = np.frombuffer(data, np.uint8)
         handle = ctypes.c_void_p()
-        self.check(self._open(aligned.ctypes.data, len(data), kernels.encode(), handle))
-        return EnginePredictor(self, handle.value or 0, aligned)
+        self.check(self._open(room.ctypes.data + start, len(data), kernels.encode(), handle))
+        return EnginePredictor(self, handle.value or 0, room)
 
     def check(self, status: int) -> None:
         """Raise what the status stands for, with the library's own words."""

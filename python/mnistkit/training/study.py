@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def publish(net: str, data_dir: Path | None, method: str) -> Path:
     return folder
 
 
-def card(summary: dict[str, Any], int8: dict[str, Any], missed: list[int]) -> str:
+def card(summary: Mapping[str, Any], int8: dict[str, Any], missed: list[int]) -> str:
     """The card of a pretrained net, as Markdown."""
     spec = zoo.get(summary["net"])
     recipe = recipe_for(spec.name)
@@ -116,9 +117,9 @@ def card(summary: dict[str, Any], int8: dict[str, Any], missed: list[int]) -> st
 ({int8["test_accuracy"]:.2%}, {int8["origin"]["method"]}, \
 {int8["origin"]["images"]} calibration images).
 - **Misses** ({len(missed)} test images, by index): {images}. Several of MNIST's test labels are
-  wrong or in doubt (Northcutt et al. 2021), so a net without misses would be one that learned mistakes.
-- **Limits**: single digits, upright, centred and scaled as MNIST's are (`mnistkit predict` does that
-  to pictures). Anything else still gets a digit, often with high confidence.
+  wrong or in doubt (Northcutt et al. 2021): a net without misses would have learned mistakes.
+- **Limits**: single digits, upright, centred and scaled as MNIST's are (`mnistkit predict` does
+  that to pictures). Anything else still gets a digit, often with high confidence.
 - **Again**: `python -m mnistkit.training.study {spec.name} --seeds 1 --publish`
 """
 

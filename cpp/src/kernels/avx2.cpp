@@ -1,0 +1,29 @@
+// AVX2: pairs of products in 16 bits, then pairs of pairs in 32.
+#include "x86_256.hpp"
+
+namespace mnistkit::engine {
+namespace {
+
+// A pair is at most 2 * 127 * 127, or 2 * 128 * 127 where values are signed: 16 bits hold it.
+struct PairDot {
+  template <bool kSigned>
+  static __m256i add(__m256i acc, __m256i value, __m256i weight) {
+    const __m256i pairs =
+        kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(value), _mm256_sign_epi8(weight, value))
+                : _mm256_maddubs_epi16(value, weight);
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+};
+
+bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+}  // namespace
+
+extern const KernelSet kAvx2;
+const KernelSet kAvx2 = {"avx2",
+                         "AVX2 and FMA",
+                         supported,
+                         {path<Int8<Pixels, PairDot>>(), path<Int8<Images, PairDot>>()},
+                         {path<Fp32<Pixels>>(), path<Fp32<Images>>()}};
+
+}  // namespace mnistkit::engine

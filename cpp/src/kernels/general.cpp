@@ -1,0 +1,275 @@
+#include "general.hpp"
+
+#include <cstring>
+#include <type_traits>
+
+#include "elements.hpp"
+
+namespace mnistkit::engine {
+namespace {
+
+void set_border(const Map& map, std::byte* base, std::uint32_t images) {
+  if (map.border == 0) return;
+  const int value = map.is_signed ? 128 : 0;
+  const auto height = static_cast<std::int32_t>(map.shape.height);
+  const auto width = static_cast<std::int32_t>(map.shape.width);
+  const auto border = static_cast<std::int32_t>(map.border);
+  const std::size_t element_size = std::size_t{4} * images;
+  const std::size_t side = element_size * map.border;
+  const std::size_t edge = element_size * map.pitch * map.border;
+  for (std::uint32_t plane = 0; plane < map.planes; ++plane) {
+    std::memset(element(map, base, images, plane, -border, -border), value, edge);
+    for (std::int32_t y = 0; y < height; ++y) {
+      std::memset(element(map, base, images, plane, y, -border), value, side);
+      std::memset(element(map, base, images, plane, y, width), value, side);
+    }
+    std::memset(element(map, base, images, plane, height, -border), value, edge);
+  }
+}
+
+// Lane l gets image l, the lanes past the last image the last one again.
+const std::uint8_t* lane_image(const std::uint8_t* images, std::size_t count, std::uint32_t lane) {
+  return images + (lane < count ? lane : count - 1) * kImageBytes;
+}
+
+// int8: a byte x is the integer round(x * 127 / 255), which is x >> 1.
+void windows(const Step& step, std::uint32_t lanes, const std::uint8_t* images, std::size_t count,
+             std::byte* out) {
+  const Map& map = step.out;
+  const std::uint32_t border = map.border, height = kSide + 2 * border;
+  for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+    const std::uint8_t* image = lane_image(images, count, lane);
+    for (std::uint32_t y = 0; y < height; ++y) {
+      std::uint8_t row[kSide + 2 * 15 + 4] = {};
+      if (y >= border && y < border + kSide) {
+        for (std::uint32_t x = 0; x < kSide; ++x) {
+          row[border + x] = image[(y - border) * kSide + x] >> 1;
+        }
+      }
+      std::byte* to = out + (std::size_t{y} * map.pitch * lanes + lane) * 4;
+      for (std::uint32_t x = 0; x < map.pitch; ++x) std::memcpy(to + x * lanes * 4, row + x, 4);
+    }
+  }
+}
+
+void input(const Step& step, Precision precision, std::uint32_t lanes, const std::uint8_t* images,
+           std::size_t count, std::byte* out) {
+  constexpr float kInputScale = 1.0f / 255.0f;
+  for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+    const std::uint8_t* image = lane_image(images, count, lane);
+    for (std::uint32_t y = 0; y < kSide; ++y) {
+      std::byte* to = element(step.out, out, lanes, 0, static_cast<std::int32_t>(y), 0) + lane * 4;
+      for (std::uint32_t x = 0; x < kSide; ++x) {
+        const std::uint8_t value = image[y * kSide + x];
+        if (precision == Precision::int8) {
+          put(to + x * lanes * 4, static_cast<std::uint32_t>(value >> 1));
+        } else {
+          put(to + x * lanes * 4, static_cast<float>(value) * kInputScale);
+        }
+      }
+    }
+  }
+  set_border(step.out, out, lanes);
+}
+
+// One channel's value at a pixel of one image, without the offset of signed maps.
+struct Reader {
+  const Map& map;
+  const std::byte* base;
+  std::uint32_t images, lane;
+
+  std::int32_t integer(std::uint32_t channel, std::int32_t y, std::int32_t x) const {
+    const std::byte* at = element(map, base, images, channel / 4, y, x) + lane * 4 + channel % 4;
+    return static_cast<std::int32_t>(*at) - (map.is_signed ? 128 : 0);
+  }
+  float real(std::uint32_t channel, std::int32_t y, std::int32_t x) const {
+    return get<float>(element(map, base, images, channel, y, x) + lane * 4);
+  }
+};
+
+// One output of a convolution of any shape, the accumulator before requantization.
+template <class T>
+T accumulate_general(const Op& op, const Reader& from, std::uint32_t o, std::uint32_t y,
+                     std::uint32_t x) {
+  constexpr bool kInt8 = sizeof(T) == sizeof(std::int32_t) && !std::is_floating_point_v<T>;
+  const std::uint32_t depth = op.group_in(), first = o / (op.out.channels / op.groups) * depth;
+  const std::uint32_t padded = depth == 1 ? 1 : round_up(depth, 4);
+  const std::uint32_t across = depth == 1 ? round_up(op.kernel, 4) : op.kernel;
+  const std::byte* weights =
+      op.weights +
+      std::size_t{o} * (kInt8 ? op.row_steps(Precision::int8) : op.row_steps(Precision::fp32)) * 4;
+  T acc = get<T>(op.bias + std::size_t{o} * 4);
+  for (std::uint32_t ky = 0; ky < op.kernel; ++ky) {
+    for (std::uint32_t kx = 0; kx < op.kernel; ++kx) {
+      const auto at_y =
+          static_cast<std::int32_t>(y * op.stride + ky) - static_cast<std::int32_t>(op.padding);
+      const auto at_x =
+          static_cast<std::int32_t>(x * op.stride + kx) - static_cast<std::int32_t>(op.padding);
+      for (std::uint32_t i = 0; i < depth; ++i) {
+        if constexpr (kInt8) {
+          const auto weight = static_cast<signed char>(weights[(ky * across + kx) * padded + i]);
+          acc += weight * from.integer(first + i, at_y, at_x);
+        } else {
+          const auto weight = get<float>(weights + ((ky * op.kernel + kx) * depth + i) * 4);
+          acc += weight * from.real(first + i, at_y, at_x);
+        }
+      }
+    }
+  }
+  return acc;
+}
+
+template <class T>
+void general_conv(const Step& step, std::uint32_t lanes, const std::byte* in, std::byte* out,
+                  std::byte* sums) {
+  constexpr bool kInt8 = !std::is_floating_point_v<T>;
+  const Op& op = *step.op;
+  for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+    const Reader from{step.in, in, lanes, lane};
+    for (std::uint32_t o = 0; o < op.padded_out(); ++o) {
+      const bool real = o < op.out.channels;
+      for (std::uint32_t y = 0; y < op.out.height; ++y) {
+        for (std::uint32_t x = 0; x < op.out.width; ++x) {
+          const T acc = real ? accumulate_general<T>(op, from, o, y, x) : T{};
+          if (step.sums) {
+            std::byte* sum = sums + (std::size_t{o} * lanes + lane) * 4;
+            put(sum, static_cast<T>(get<T>(sum) + acc));
+            continue;
+          }
+          std::byte* to = element(step.out, out, lanes, kInt8 ? o / 4 : o,
+                                  static_cast<std::int32_t>(y), static_cast<std::int32_t>(x)) +
+                          lane * 4;
+          if constexpr (kInt8) {
+            const float low = op.relu ? 0.0f : -128.0f;
+            const std::int32_t value = round_clamp(static_cast<float>(acc) * op.multiplier[o], low);
+            to[o % 4] = static_cast<std::byte>(value + (step.out.is_signed ? 128 : 0));
+          } else {
+            put(to, op.relu && acc < 0 ? 0.0f : acc);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void max_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::byte* out) {
+  constexpr bool kInt8 = !std::is_floating_point_v<T>;
+  constexpr std::uint32_t kValues = kInt8 ? 4 : 1;  // in an element
+  const Shape shape = step.op->out;
+  const auto size = static_cast<std::int32_t>(step.op->kernel);
+  const std::size_t count = std::size_t{lanes} * kValues;
+  for (std::uint32_t plane = 0; plane < step.in.planes; ++plane) {
+    for (std::uint32_t y = 0; y < shape.height; ++y) {
+      for (std::uint32_t x = 0; x < shape.width; ++x) {
+        const auto top = static_cast<std::int32_t>(y) * size,
+                   left = static_cast<std::int32_t>(x) * size;
+        std::byte* to = element(step.out, out, lanes, plane, static_cast<std::int32_t>(y),
+                                static_cast<std::int32_t>(x));
+        for (std::int32_t i = 0; i < size * size; ++i) {
+          const std::byte* at = element(step.in, in, lanes, plane, top + i / size, left + i % size);
+          for (std::size_t v = 0; v < count; ++v) {
+            if constexpr (kInt8) {  // an offset keeps the order
+              if (i == 0 || at[v] > to[v]) to[v] = at[v];
+            } else {
+              const auto value = get<float>(at + v * 4);
+              if (i == 0 || value > get<float>(to + v * 4)) put(to + v * 4, value);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void avg_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::byte* out) {
+  constexpr bool kInt8 = !std::is_floating_point_v<T>;
+  const Shape shape = step.in.shape;
+  for (std::uint32_t plane = 0; plane < step.in.planes; ++plane) {
+    std::byte* to = element(step.out, out, lanes, plane, 0, 0);
+    for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+      constexpr std::uint32_t kValues = kInt8 ? 4 : 1;
+      T sum[kValues] = {};
+      for (std::uint32_t y = 0; y < shape.height; ++y) {
+        const std::byte* at =
+            element(step.in, in, lanes, plane, static_cast<std::int32_t>(y), 0) + lane * 4;
+        for (std::uint32_t x = 0; x < shape.width; ++x, at += lanes * 4) {
+          if constexpr (kInt8) {
+            for (std::uint32_t v = 0; v < 4; ++v) sum[v] += static_cast<std::int32_t>(at[v]);
+          } else {
+            sum[0] += get<float>(at);
+          }
+        }
+      }
+      if constexpr (kInt8) {
+        const std::int32_t offset = step.in.is_signed ? 128 : 0;
+        for (std::uint32_t v = 0; v < 4; ++v) {
+          const auto whole = sum[v] - offset * static_cast<std::int32_t>(shape.pixels());
+          const float real = static_cast<float>(whole) * step.op->pool_multiplier;
+          to[lane * 4 + v] = static_cast<std::byte>(round_clamp(real, -128.0f) + offset);
+        }
+      } else {
+        put(to + lane * 4, sum[0] * step.op->pool_multiplier);
+      }
+    }
+  }
+}
+
+template <class T>
+void logits(const Step& step, std::uint32_t lanes, std::size_t count, const std::byte* sums,
+            float* out) {
+  for (std::size_t n = 0; n < count; ++n) {
+    for (std::uint32_t i = 0; i < kClasses; ++i) {
+      const T sum = get<T>(sums + (i * lanes + n) * 4);
+      out[n * kClasses + i] = static_cast<float>(sum) * step.scale[i];
+    }
+  }
+}
+
+template <class T>
+void run_as(const Step& step, std::uint32_t lanes, const std::byte* in, std::byte* out,
+            std::byte* sums) {
+  if (step.kind == StepKind::max_pool) {
+    max_pool<T>(step, lanes, in, out);
+  } else if (step.kind == StepKind::avg_pool) {
+    avg_pool<T>(step, lanes, in, out);
+  } else {
+    general_conv<T>(step, lanes, in, out, sums);
+  }
+}
+
+}  // namespace
+
+void read_input(const Plan& plan, const Step& step, const std::uint8_t* images, std::size_t count,
+                std::byte* out) {
+  if (step.kind == StepKind::windows) {
+    windows(step, plan.lanes.images, images, count, out);
+  } else {
+    input(step, plan.precision, plan.lanes.images, images, count, out);
+  }
+}
+
+void run_general(const Plan& plan, const Step& step, const std::byte* in, std::byte* out,
+                 std::byte* sums) {
+  if (plan.precision == Precision::int8) {
+    run_as<std::int32_t>(step, plan.lanes.images, in, out, sums);
+  } else {
+    run_as<float>(step, plan.lanes.images, in, out, sums);
+  }
+}
+
+void fill_border(const Plan& plan, const Map& map, std::byte* base) {
+  set_border(map, base, plan.lanes.images);
+}
+
+void write_logits(const Plan& plan, const Step& step, const std::byte* sums, std::size_t count,
+                  float* out) {
+  if (plan.precision == Precision::int8) {
+    logits<std::int32_t>(step, plan.lanes.images, count, sums, out);
+  } else {
+    logits<float>(step, plan.lanes.images, count, sums, out);
+  }
+}
+
+}  // namespace mnistkit::engine

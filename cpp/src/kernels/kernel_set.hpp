@@ -1,0 +1,37 @@
+// A kernel set: the code for one instruction set, and how it wants a net laid out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../plan.hpp"
+
+namespace mnistkit::engine {
+
+// Runs a plan on `count` images, 1 to lanes.images of them. `scratch` is aligned to 64 bytes.
+struct Path {
+  Lanes lanes;
+  void (*run)(const Plan& plan, const std::uint8_t* images, std::size_t count, std::byte* scratch,
+              float* logits);
+};
+
+// What runs one image, and what runs many at once; the same where a set knows one way only.
+struct Paths {
+  Path single, batch;
+};
+
+struct KernelSet {
+  const char* name;
+  const char* description;
+  bool (*supported)();
+  Paths int8, fp32;
+};
+
+// Fastest first; the last is the plain reference, whose paths are empty: see reference.hpp.
+const KernelSet* const* kernel_sets(std::size_t& count);
+
+// The set of that name; for null or "" the one named by $MNISTKIT_KERNELS, else the fastest that
+// this CPU supports. Null, with what is wrong in `error`, where it is unknown or not supported.
+const KernelSet* choose_kernels(const char* name, const char** error);
+
+}  // namespace mnistkit::engine

@@ -1,0 +1,97 @@
+"""What the commands share: options, the session around each command, and the writing of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnistkit.errors import MnistkitError
+
+if TYPE_CHECKING:
+    from mnistkit.console import Console
+
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN_OR_NAME]",
+        help="A training run's folder or a pretrained net; default: the newest run, else 'base'.",
+    ),
+]
+DirArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[DIR]", help="An artifact folder; default: the newest one here."),
+]
+DatasetOption = Annotated[
+    str,
+    typer.Option(
+        help="auto, mnist, qmnist, emnist-digits, usps, fashion, kmnist or digits (no download)."
+    ),
+]
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Folder with the data; else $MNISTKIT_DATA, the cache, the web.")
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and more.")]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets the runtime choose.")]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", metavar="A,B", help="Only these backends.")
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Only these precisions: fp32, fp16, int8.")
+]
+TrtFlavorOption = Annotated[
+    str, typer.Option(help="Which TensorRT: auto, tensorrt or tensorrt_rtx.")
+]
+GpuArchOption = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Compute capabilities, 8.6,8.9 say; default: the GPU here."),
+]
+MinBatchOption = Annotated[int, typer.Option(help="Smallest batch of a TensorRT plan.")]
+OptBatchOption = Annotated[
+    int | None, typer.Option(help="Batch that a TensorRT plan is tuned for; default: 64.")
+]
+MaxBatchOption = Annotated[int, typer.Option(help="Largest batch of a TensorRT plan.")]
+
+
+def split(text: str | None) -> list[str] | None:
+    """The parts of ``A,B``; None where the option was left out."""
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+@contextmanager
+def session(quiet: bool, verbose: bool) -> Iterator[Console]:
+    """Give the console, show warnings as lines on it, and turn our errors into exit codes."""
+    from mnistkit.console import Console
+
+    console = Console(quiet=quiet)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = console.show_warning
+            yield console
+    except MnistkitError as error:
+        if verbose:
+            console.traceback()
+        console.error(str(error))
+        raise typer.Exit(error.exit_code) from error
+
+
+def write_json(path: Path, figures: Any) -> None:
+    """Write figures to a file, or to standard output for ``-``."""
+    from mnistkit.paths import write_text
+
+    text = json.dumps(figures, indent=1) + "\n"
+    if path == Path("-"):
+        sys.stdout.write(text)
+    else:
+        write_text(path, text)

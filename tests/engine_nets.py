@@ -1,0 +1,95 @@
+"""The nets and pictures that the tests of the engine and of the C export share."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mnistkit.export import c, native
+from mnistkit.golden import golden_digits
+from mnistkit.nets import zoo
+from mnistkit.nets.deploy import DeployGraph, fold
+from mnistkit.nets.deploy_module import DeployNet
+from mnistkit.nets.module import DigitNet
+from mnistkit.nets.spec import AvgPool, BatchNorm, Conv, MaxPool, NetSpec, ReLU
+from mnistkit.quantization.graph import Int8Graph, quantize
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# Shapes that the shipped nets do not have: strides, groups, pools of odd size, even kernels, a
+# pool with nothing before it, and channels that fill no vector.
+ODD = {
+    spec.name: spec
+    for spec in (
+        NetSpec(
+            "strided",
+            (Conv(5, 5, 2, 2, bias=True), ReLU(), Conv(10, 3, 0, 2), AvgPool()),
+        ),
+        NetSpec(
+            "grouped",
+            (
+                *(Conv(6, 4), BatchNorm(), ReLU(), Conv(9, 3, 1, 1, 3), MaxPool(3)),
+                *(Conv(9, 5, 2, 1, 9), BatchNorm(), Conv(10, 2, bias=True), AvgPool()),
+            ),
+        ),
+        NetSpec("pooled", (MaxPool(2), Conv(7, 3), ReLU(), MaxPool(2), Conv(10, 6))),
+        NetSpec("single", (Conv(1, 3), ReLU(), Conv(3, 6, 1), MaxPool(), AvgPool(), Conv(10, 1))),
+    )
+}
+NETS = {**zoo.ZOO, **ODD}
+
+
+@cache
+def pictures() -> Array:
+    """Sixty golden digits, some turned, and three pictures at the ends of the range."""
+    images = golden_digits()[0]
+    noise = np.random.default_rng(5).integers(0, 256, (1, 1, 28, 28), np.uint8)
+    flat = [np.full((1, 1, 28, 28), value, np.uint8) for value in (0, 255)]
+    return np.concatenate([images, images[..., ::-1], images.swapaxes(2, 3), noise, *flat])
+
+
+@cache
+def graphs(name: str) -> tuple[DeployGraph, Int8Graph]:
+    """A net with random weights and settled norms, folded; and the same in int8."""
+    torch.manual_seed(3)
+    net = DigitNet(NETS[name])
+    digits = torch.from_numpy(pictures()[:60].copy()).float() / 255
+    with torch.no_grad():
+        for _ in range(40):
+            net.train()(digits)
+        graph = fold(NETS[name], net.eval().state_dict())
+        ranges, values = {}, digits
+        for op, module in zip(graph.ops, DeployNet(graph).ops, strict=True):
+            values = module(values)
+            ranges[op.name] = float(values.abs().max())
+    return graph, quantize(graph, ranges)
+
+
+def mnk(name: str, precision: str) -> bytes:
+    graph, int8 = graphs(name)
+    return native.render(int8 if precision == "int8" else graph, precision)
+
+
+def write_digits(folder: Path, images: Array) -> None:
+    """Write ``digits.h``, the images that tests/targets/c_digits.c runs."""
+    rows = ",\n".join("{" + ",".join(map(str, image.ravel())) + "}" for image in images)
+    text = f"#define DIGITS {len(images)}\nstatic const uint8_t digits[{len(images)}][784] = {{\n"
+    (folder / "digits.h").write_text(text + rows + "};\n")
+
+
+def c_defines(name: str, precision: str) -> list[str]:
+    """The macros that tell tests/targets/c_digits.c which net it runs."""
+    graph = graphs(name)[precision == "int8"]
+    symbol = c.symbol(graph, precision)
+    scratch = c.header(graph, precision).decode().split("_SCRATCH ")[1].split()[0]
+    return [f"-DMODEL_RUN={symbol}_run", f"-DMODEL_SCRATCH={scratch}"]
+
+
+def parse_logits(text: str) -> Array:
+    """The logits that tests/targets/c_digits.c prints."""
+    rows = [line.split() for line in text.splitlines() if not line.startswith("instr")]
+    return np.array([[int(x, 16) for x in row] for row in rows], np.uint32).view(np.float32)

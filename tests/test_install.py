@@ -1,0 +1,104 @@
+"""The SDK as its users get it: from the wheel, installed and moved, and as a part of a project."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from cpp_build import BUILD, ROOT, build, need_compiler, run, tool
+from mnistkit.artifact import Artifact
+
+CONSUMERS = Path(__file__).parent / "install"
+
+# The consumers compile the runner anew; what they show needs no optimization.
+QUICK = ("-DCMAKE_CXX_FLAGS=-O0", "-DCMAKE_UNITY_BUILD=ON")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked wheel."""
+    need_compiler()
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(folder)]
+    if find_spec("scikit_build_core"):
+        command.append("--no-build-isolation")
+    options = [f"--config-settings=build-dir={folder / 'build'}", str(ROOT)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    if "No matching distribution found for scikit-build-core" in done.stderr:
+        pytest.skip("scikit-build-core is not installed, and no package index can be reached")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = folder.glob("mnistkit-*.whl")
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``cmake --install`` writes, in another folder than it was written to."""
+    options = ["-DMNISTKIT_BUILD_TESTS=ON", "-DMNISTKIT_BUILD_ENGINE=OFF"]
+    tree = build(ROOT, BUILD / "cpp-tests", options)
+    folder = tmp_path_factory.mktemp("installed")
+    run(tool("cmake"), "--install", tree, "--prefix", folder / "first")
+    shutil.move(folder / "first", folder / "moved")
+    return folder / "moved"
+
+
+def check(tree: Path, artifact: Artifact, tmp_path: Path) -> None:
+    images, _, logits = artifact.golden()
+    file = tmp_path / "golden.raw"
+    file.write_bytes(images.tobytes())
+    for program in ("consumer", "consumer_c"):
+        told = run(tree / program, artifact.path, file)
+        assert [int(line) for line in told.split()] == logits.argmax(1).tolist()
+
+
+def sdk_paths(site: Path) -> list[Path]:
+    """What the package itself says, with nothing but the wheel on its path."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); import mnistkit; from mnistkit import sdk;"
+        f"print(sdk.cmake_dir()); print(sdk.include_dir())"
+    )
+    return [Path(line) for line in run(sys.executable, "-S", "-c", code).splitlines()]
+
+
+def test_the_wheel_has_the_sdk(wheel: Path) -> None:
+    cmake, include = sdk_paths(wheel)
+    assert wheel in cmake.parents
+    assert (cmake / "mnistkit-config.cmake").is_file()
+    for header in ("runner.hpp", "batcher.hpp", "mnistkit.h"):
+        assert (include / "mnistkit" / header).is_file()
+
+
+def test_from_the_wheel(wheel: Path, artifact: Artifact, tmp_path: Path) -> None:
+    options = [f"-Dmnistkit_DIR={sdk_paths(wheel)[0]}", *QUICK]
+    check(build(CONSUMERS / "consumer", tmp_path / "tree", options), artifact, tmp_path)
+
+
+def test_installed_and_moved(installed: Path, artifact: Artifact, tmp_path: Path) -> None:
+    options = [f"-DCMAKE_PREFIX_PATH={installed}"]
+    check(build(CONSUMERS / "consumer", tmp_path / "tree", options), artifact, tmp_path)
+    told = run(installed / "bin" / "mnistkit-run", artifact.path, "--self-check")
+    assert told.endswith("passed\n")
+
+
+def test_pkg_config(installed: Path, artifact: Artifact, tmp_path: Path) -> None:
+    (found,) = installed.rglob("mnistkit-runner.pc")
+    search = {"PKG_CONFIG_PATH": str(found.parent)}
+    told = run(tool("pkg-config"), "--cflags", "--libs", "mnistkit-runner", env=search)
+    compiler = tool("c++")
+    for source, program in (("main.cpp", "consumer"), ("main.c", "consumer_c")):
+        how = ["-std=c++20"] if source == "main.cpp" else ["-x", "c", "-std=c99"]
+        file = [CONSUMERS / source, "-x", "none"]
+        run(compiler, *how, *file, "-o", tmp_path / program, *told.split())
+    check(tmp_path, artifact, tmp_path)
+
+
+def test_as_a_subdirectory(artifact: Artifact, tmp_path: Path) -> None:
+    options = [f"-DMNISTKIT_SOURCE={ROOT}", "-DMNISTKIT_BUILD_ENGINE=OFF", *QUICK]
+    check(build(CONSUMERS / "subdirectory", tmp_path / "tree", options), artifact, tmp_path)

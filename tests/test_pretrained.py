@@ -1,0 +1,62 @@
+"""The weights in the package give the figures on their cards, on all 10,000 test images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mnistkit.data import Digits
+from mnistkit.export.onnx import render_int8
+from mnistkit.nets import zoo
+from mnistkit.nets.deploy_module import DeployNet
+from mnistkit.quantization import reference
+from mnistkit.source import PRETRAINED, pretrained_accuracies, pretrained_names, resolve
+
+# Digits of 10,000 that int8 may lose.
+MAY_LOSE = {"nano": 8}
+
+
+def test_the_package_brings_the_nets_of_its_documents() -> None:
+    assert {"base", "small", "nano"} <= set(pretrained_names()) <= set(zoo.ZOO)
+    assert pretrained_accuracies()["base"] > 0.995
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_the_card_is_whole(name: str) -> None:
+    card = (PRETRAINED / name / "README.md").read_text()
+    summary = resolve(name).summary
+    assert f"{summary['test_correct']}/10000" in card
+    for subject in ("Data", "Recipe", "Seed", "Accuracy", "Misses", "Limits", "Again"):
+        assert f"**{subject}**" in card
+    assert summary["epochs"] < 20
+    assert resolve(name).spec == zoo.get(name)
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_accuracy_is_that_of_the_card(name: str, mnist_test: Digits) -> None:
+    source = resolve(name)
+    with torch.inference_mode():
+        answers = DeployNet(source.graph())(mnist_test.images).argmax(1)
+    assert int((answers == mnist_test.labels).sum()) == source.summary["test_correct"]
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_int8_keeps_the_accuracy(name: str, mnist_test: Digits, tmp_path) -> None:
+    from mnistkit.backends.onnxruntime import open_session
+
+    source = resolve(name)
+    int8, _ = source.int8()
+    (tmp_path / "model.onnx").write_bytes(render_int8(int8))
+    session = open_session(tmp_path / "model.onnx", threads=1)
+    images, labels = mnist_test.images.numpy(), mnist_test.labels.numpy()
+    answers = np.concatenate(
+        [
+            session.run(["logits"], {"input": images[at : at + 500]})[0].argmax(1)
+            for at in range(0, len(images), 500)
+        ]
+    )
+    lost = source.summary["test_correct"] - int((answers == labels).sum())
+    assert lost <= MAY_LOSE.get(name, 5)
+    # The specification itself is slow: it is held to a part of them.
+    few = reference.logits(int8, images[:1000]).argmax(1)
+    assert (few == answers[:1000]).mean() >= 0.999

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mnistkit import __version__, cli_trt
+from mnistkit import __version__, cli_info, cli_trt
 from mnistkit.cli_common import (
     BackendOption,
     DataDirOption,
@@ -219,7 +219,8 @@ def export(
     """
     with _session(quiet, verbose) as console:
         from mnistkit import export as exporting
-        from mnistkit.artifact import MANIFEST
+        from mnistkit import report
+        from mnistkit.artifact import MANIFEST, Artifact
         from mnistkit.source import resolve
 
         asked = {"torchscript": torchscript, "onnx": onnx, "native": native, "c": c_source}
@@ -240,10 +241,11 @@ def export(
             _split(precision),
             trt=plans,
             force=force,
-            on_file=lambda entry: console.note(f"  {entry.name}  {entry.bytes:,} bytes"),
         )
         if json_file:
             _write_json(json_file, json.loads((out / MANIFEST).read_text()))
+        sizes = {entry.name: entry.bytes for entry in Artifact.open(out).files}
+        console.table(report.size_table(sizes, net.name))
         console.result(f"exported {net.name} to {out}")
 
 
@@ -298,6 +300,15 @@ def verify(
             if row["reason"]:
                 name = f"{row['backend']} {row['precision'] or ''}".strip()
                 console.result(f"{row['status']}: {name}: {row['reason']}")
+            for image in row["differing"] or ():
+                got, wanted = (
+                    " ".join(f"{logit:.2f}" for logit in image[key])
+                    for key in ("logits", "reference_logits")
+                )
+                console.result(
+                    f"{row['backend']} {row['precision']} differs on image {image['index']} "
+                    f"({image['label']}): {got}, reference {wanted}"
+                )
         low = [r for r in figures["rows"] if (r["accuracy"] or 1) < min_accuracy]
         if low:
             raise CheckError(f"accuracy of {low[0]['backend']} is below {min_accuracy:.2%}")
@@ -397,91 +408,9 @@ def predict(
             _write_json(json_file, records)
 
 
-@app.command()
-def nets(
-    name: Annotated[str | None, typer.Argument(help="Print this net's layers.")] = None,
-    json_file: JsonOption = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """List the nets, or print the layer table of one.
-
-    Examples:
-      mnistkit nets
-
-      mnistkit nets ref-18738
-    """
-    with _session(quiet, verbose) as console:
-        from mnistkit import report
-        from mnistkit.nets import zoo
-        from mnistkit.nets.table import layer_rows
-        from mnistkit.source import pretrained_accuracies
-
-        if name is None:
-            accuracies = pretrained_accuracies()
-            console.table(report.nets_table(zoo.ZOO.values(), accuracies))
-            figures: Any = [
-                {
-                    "name": spec.name,
-                    "description": spec.description,
-                    "params": spec.params,
-                    "multiply_adds": spec.multiply_adds,
-                    "receptive_field": spec.receptive_field,
-                    "activation_values": spec.activation_values,
-                    "accuracy": accuracies.get(spec.name),
-                }
-                for spec in zoo.ZOO.values()
-            ]
-        else:
-            spec = zoo.get(name)
-            rows = layer_rows(spec)
-            lines = [
-                (row.layer, row.output, f"{row.params:,}", f"{row.multiply_adds:,}") for row in rows
-            ]
-            lines.append(("total", "", f"{spec.params:,}", f"{spec.multiply_adds:,}"))
-            columns = ("layer", "output", "params", "multiply-adds")
-            console.table(report.table(f"{spec.name}: {spec.description}", columns, lines))
-            figures = {
-                "name": spec.name,
-                "params": spec.params,
-                "rows": [vars(row) for row in rows],
-            }
-        if json_file:
-            _write_json(json_file, figures)
-
-
-@app.command()
-def doctor(
-    json_file: JsonOption = None, quiet: QuietOption = False, verbose: VerboseOption = False
-) -> None:
-    """Show what is installed, which backends can be used, and what would make the rest usable."""
-    with _session(quiet, verbose) as console:
-        from mnistkit import report
-        from mnistkit.doctor import examine
-
-        figures = examine()
-        if json_file:
-            _write_json(json_file, figures)
-        for made in report.doctor_tables(figures):
-            console.table(made)
-
-
-@app.command("build-runner")
-def build_runner(
-    jobs: Annotated[int, typer.Option(min=0, help="Parallel compile jobs; 0: all cores.")] = 0,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Compile the C++ libtorch runner against this environment's PyTorch.
-
-    Needs a C++20 compiler and CMake, no CUDA toolkit. The library goes to the user's cache.
-    """
-    with _session(quiet, verbose) as console:
-        from mnistkit import sdk
-
-        console.result(f"runner: {sdk.build_runner(jobs=jobs, verbose=verbose)}")
-
-
+app.command()(cli_info.nets)
+app.command()(cli_info.doctor)
+app.command("build-runner")(cli_info.build_runner)
 app.command()(cli_trt.lint)
 app.command("build-engine")(cli_trt.build_engine)
 

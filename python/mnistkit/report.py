@@ -85,9 +85,8 @@ def size_table(sizes: Mapping[str, int], net: str) -> Table:
     """Bytes of each exported model, and as a share of the fp32 file of its format."""
     lines = []
     for name, count in sizes.items():
-        stem, _, suffix = name.rpartition(".")
-        whole = sizes.get(f"model-fp32.{suffix}")
-        share = f"{count / whole:.0%}" if whole and stem.startswith("model-") else ""
+        whole = sizes.get(f"model-fp32.{name.rpartition('.')[2]}")
+        share = f"{count / whole:.0%}" if whole and name.startswith("model-") else ""
         lines.append((name, f"{count:,}", share))
     return table(f"{net}: what was written", ("file", "bytes", "of fp32"), lines)
 

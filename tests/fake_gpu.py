@@ -9,6 +9,8 @@ device's context to be current.
 from __future__ import annotations
 
 import enum
+import itertools
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -26,13 +28,21 @@ class World:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.live: set[str] = set()
-        self.contexts: list[str] = []
+        self._thread = threading.local()
         self.memory: dict[int, np.ndarray[Any, Any]] = {}
         self.streams: dict[int, FakeStream] = {}
         self.fail: dict[str, int] = {}  # a step and how many times it goes well before it fails
         self.refuse: set[str] = set()  # methods of TensorRT that answer False or None
         self.plans: dict[bytes, tuple[int, int]] = {}  # plan: its least and largest batch
-        self._next = 0x1000
+        self._handles = itertools.count(0x10000, 0x10000)  # safe in threads
+
+    @property
+    def contexts(self) -> list[str]:
+        """This thread's stack of contexts."""
+        if not hasattr(self._thread, "contexts"):
+            self._thread.contexts = []
+        stack: list[str] = self._thread.contexts
+        return stack
 
     def step(self, name: str) -> None:
         self.log.append(name)
@@ -44,9 +54,9 @@ class World:
                 raise CheckError(f"CUDA: {name}: pretended failure")
 
     def make(self, kind: str) -> int:
-        self._next += 0x10000
-        self.live.add(f"{kind}@{self._next}")
-        return self._next
+        handle = next(self._handles)
+        self.live.add(f"{kind}@{handle}")
+        return handle
 
     def drop(self, kind: str, handle: int) -> None:
         self.live.remove(f"{kind}@{handle}")  # KeyError: given back twice

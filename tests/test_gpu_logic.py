@@ -251,10 +251,9 @@ def test_another_thread_is_refused(fake: Fixture) -> None:
 
 def test_each_thread_has_a_predictor_of_its_own(fake: Fixture) -> None:
     results: dict[int, bool] = {}
-    lock = threading.Lock()  # the fake world is not made for threads, the predictors are
 
     def work(seed: int) -> None:
-        with lock, fake.load() as predictor:
+        with fake.load() as predictor:
             batch = images(20, seed)
             results[seed] = np.array_equal(predictor.logits(batch), digits_of(batch))
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from mnistkit import backends
 from mnistkit.artifact import Artifact, file_entry, write_manifest
+from mnistkit.cli import app
 from mnistkit.data import Digits
 from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
 from mnistkit.export import export, qdq_lint, tensorrt, tensorrt_worker
@@ -31,6 +32,7 @@ from mnistkit.quantization import calibration
 from mnistkit.quantization.graph import quantize
 from mnistkit.source import Source
 from qdq_models import Spoiled, qdq_model
+from typer.testing import CliRunner
 
 NO_RTX = flavor.get("tensorrt_rtx").missing()
 real = pytest.mark.skipif(NO_RTX is not None, reason=str(NO_RTX))
@@ -463,10 +465,24 @@ def test_the_full_tensorrt_without_a_gpu_exits_with_3(run: Path, tmp_path: Path)
     assert "Traceback" not in said
     assert "mnistkit build-engine o --trt-flavor tensorrt" in " ".join(said.split())
     assert not list(tmp_path.iterdir())
-    code, said = mnistkit(*common, "trt", cwd=tmp_path)
-    assert (code, "unknown TensorRT flavour" in said) == (2, True)
-    code, said = mnistkit(*common, "auto", "--min-batch", 9, "--max-batch", 4, cwd=tmp_path)
-    assert (code, "min <= opt <= max" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--trt-flavor", "trt"), "unknown TensorRT flavour"),
+        (("--min-batch", "9", "--max-batch", "4"), "min <= opt <= max"),
+        (("--gpu-arch", "ada"), "a compute capability such as 8.9"),
+    ],
+)
+def test_wrong_options_exit_with_2(
+    run: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    common = ["export", str(run), "--out", str(tmp_path / "o"), "--trt"]
+    result = CliRunner().invoke(app, [*common, *arguments], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert not list(tmp_path.iterdir())
 
 
 @real

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <memory>
 
 #include "apps/arguments.hpp"
 #include "apps/images/inflate.hpp"
@@ -42,6 +43,16 @@ int run_program(std::string_view name, const std::function<int()>& body) {
     return tell(error.what(), exit_code(error.code()));
   } catch (const std::exception& error) {
     return tell(error.what(), kCheckFailed);
+  }
+}
+
+void write_text(const std::string& path, std::string_view text) {
+  const auto close = [](std::FILE* file) { return file == stdout ? 0 : std::fclose(file); };
+  const std::unique_ptr<std::FILE, decltype(close)> file(
+      path == "-" ? stdout : std::fopen(path.c_str(), "wb"), close);
+  if (!file || std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() ||
+      std::fflush(file.get()) != 0) {
+    throw UsageError(path + ": cannot be written to");
   }
 }
 

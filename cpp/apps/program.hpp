@@ -17,6 +17,9 @@ enum ExitCode : int {
 /// Runs a program's body; tells on standard error what it throws and gives the exit code for it.
 int run_program(std::string_view name, const std::function<int()>& body);
 
+/// Writes a file, or standard output where `path` is "-"; throws `UsageError` if that fails.
+void write_text(const std::string& path, std::string_view text);
+
 /// Text as a JSON string, in its quotes.
 [[nodiscard]] std::string json_quoted(std::string_view text);
 

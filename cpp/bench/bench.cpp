@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -99,13 +98,7 @@ void write_json(const std::vector<Row>& rows, const Settings& settings, double l
     json += (i > 0 ? ",\n  " : "") + to_json(rows[i], settings, load_ms);
   }
   json += "\n]}\n";
-  const auto close = [](std::FILE* file) { return file == stdout ? 0 : std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> file(
-      settings.json == "-" ? stdout : std::fopen(settings.json.c_str(), "wb"), close);
-  if (!file || std::fwrite(json.data(), 1, json.size(), file.get()) != json.size() ||
-      std::fflush(file.get()) != 0) {
-    throw UsageError(settings.json + ": cannot be written to");
-  }
+  write_text(settings.json, json);
 }
 
 void print_table(const std::vector<Row>& rows) {

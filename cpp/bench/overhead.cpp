@@ -38,8 +38,13 @@ void bare(torch::jit::Module& module, std::vector<std::uint8_t>& images, std::ve
 
 double median(const std::vector<double>& samples) { return summarize(samples).p50; }
 
-/// Whether the overhead at this batch size is within the bound.
-bool compare(const std::string& folder, const Runner& runner, std::int64_t batch, double seconds) {
+struct Comparison {
+  bool within;
+  std::string json;
+};
+
+Comparison compare(const std::string& folder, const Runner& runner, std::int64_t batch,
+                   double seconds) {
   const std::string path = folder + "/model-fp32.torchscript";
   torch::jit::Module frozen = torch::jit::load(path);
   torch::jit::Module unfrozen = torch::jit::load(path);
@@ -67,13 +72,20 @@ bool compare(const std::string& folder, const Runner& runner, std::int64_t batch
       "ratio %.3f, %+.1f us, %s\n",
       static_cast<long long>(batch), median(a), median(b), runner_us, runner_us / bare_us,
       runner_us - bare_us, within ? "within 5 % + 2 us" : "ABOVE 5 % + 2 us");
-  return within;
+  char json[256];
+  std::snprintf(json, sizeof json,
+                "{\"batch\": %lld, \"bare_frozen_us\": %.2f, \"bare_optimized_us\": %.2f, "
+                "\"runner_us\": %.2f, \"ratio\": %.4f, \"within\": %s, \"samples\": %zu}",
+                static_cast<long long>(batch), median(a), median(b), runner_us, runner_us / bare_us,
+                within ? "true" : "false", c.size());
+  return {within, json};
 }
 
 int program(int argc, char** argv) {
-  const Arguments arguments(argc, argv, {"duration", "threads"}, {});
+  const Arguments arguments(argc, argv, {"duration", "threads", "json"}, {});
   if (arguments.positional().size() != 1) {
-    throw UsageError("Usage: mnistkit-overhead DIR [--duration SECONDS] [--threads N]");
+    throw UsageError(
+        "Usage: mnistkit-overhead DIR [--duration SECONDS] [--threads N] [--json FILE]");
   }
   const std::string folder = arguments.positional()[0];
   const double seconds = arguments.real("duration", 6, 0.001, 3600);
@@ -82,7 +94,16 @@ int program(int argc, char** argv) {
   options.warmup = {1, 256};
   const Runner runner(folder, options);
   bool within = true;
-  for (const std::int64_t batch : {1, 256}) within &= compare(folder, runner, batch, seconds);
+  std::string rows;
+  for (const std::int64_t batch : {1, 256}) {
+    const Comparison comparison = compare(folder, runner, batch, seconds);
+    within &= comparison.within;
+    rows += (rows.empty() ? "" : ",\n  ") + comparison.json;
+  }
+  if (const std::string file = arguments.value("json", ""); !file.empty()) {
+    write_text(file, std::string("{\"torch\": \"") + runner_torch_version() + "\", \"threads\": " +
+                         std::to_string(options.threads) + ",\n \"rows\": [\n  " + rows + "\n]}\n");
+  }
   return within ? kDone : kCheckFailed;
 }
 

@@ -11,6 +11,10 @@
 #   Python               MNISTKIT_PYTHON, Python3_EXECUTABLE, Python_EXECUTABLE, the active virtual
 #                        environment's, or the python3 on PATH: its torch package
 # Sets MNISTKIT_TORCH_LIB_DIR.
+#
+# MNISTKIT_CUDA=OFF leaves GPUs out of a build against a CUDA build of torch: the program then needs
+# libtorch_cpu alone, and none of the gigabytes of CUDA libraries.
+option(MNISTKIT_CUDA "Use GPUs, where libtorch is a CUDA build" ON)
 
 function(_mnistkit_python_torch result)
   set(python "")
@@ -66,19 +70,18 @@ endfunction()
 
 _mnistkit_find_torch(_torch)
 set(MNISTKIT_TORCH_LIB_DIR "${_torch}/lib")
-foreach(name IN ITEMS c10 torch_cpu torch c10_cuda torch_cuda)
+foreach(name IN ITEMS c10 torch_cpu c10_cuda torch_cuda)
   find_library(_mnistkit_${name} ${name} PATHS "${MNISTKIT_TORCH_LIB_DIR}" NO_DEFAULT_PATH NO_CACHE)
 endforeach()
-if(NOT _mnistkit_c10 OR NOT _mnistkit_torch_cpu OR NOT _mnistkit_torch)
-  message(FATAL_ERROR "${_torch}: has no libtorch, libtorch_cpu and libc10 under lib/")
+if(NOT _mnistkit_c10 OR NOT _mnistkit_torch_cpu)
+  message(FATAL_ERROR "${_torch}: has no libtorch_cpu and libc10 under lib/")
 endif()
 
 add_library(mnistkit_torch INTERFACE)
 target_include_directories(mnistkit_torch SYSTEM INTERFACE
   "${_torch}/include" "${_torch}/include/torch/csrc/api/include")
-target_link_libraries(mnistkit_torch INTERFACE
-  "${_mnistkit_torch}" "${_mnistkit_torch_cpu}" "${_mnistkit_c10}")
-if(_mnistkit_torch_cuda AND _mnistkit_c10_cuda)
+target_link_libraries(mnistkit_torch INTERFACE "${_mnistkit_torch_cpu}" "${_mnistkit_c10}")
+if(MNISTKIT_CUDA AND _mnistkit_torch_cuda AND _mnistkit_c10_cuda)
   set(_mnistkit_cuda "CUDA")
   if(APPLE OR WIN32)
     target_link_libraries(mnistkit_torch INTERFACE "${_mnistkit_torch_cuda}" "${_mnistkit_c10_cuda}")

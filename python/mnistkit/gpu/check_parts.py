@@ -261,7 +261,7 @@ def batches(flavor: str, setup: Setup) -> Figures:
             for size in [min(size, len(wanted)) for size in sizes]:
                 got = predictor.logits(setup.images[:size])
                 rows.append(_close(got, wanted[:size], precision, f"a batch of {size}"))
-            parts = [setup.images[:size] for size in (1, most, 3, 64, most, 5)]
+            parts = [setup.images[:size] for size in (1, most, 3, most // 2, most, 5)]
             for part, got in zip(parts, predictor.logits_stream(parts), strict=True):
                 rows.append(_close(got, wanted[: len(part)], precision, "a batch of a stream"))
     return {"batches": len(rows), "max_abs_diff": max(rows)}

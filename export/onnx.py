@@ -44,7 +44,7 @@ class GraphWriter:
 
     def constant(self, name: str, values: np.ndarray[Any, Any]) -> str:
         """Add an initializer and return its name."""
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 
     def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:

@@ -61,9 +61,9 @@ float golden_tolerance(Precision precision) noexcept {
     case Precision::fp32:
       return 1e-3F;
     case Precision::fp16:
-      return 0.05F;
+      return 0.1F;
     case Precision::int8:
-      return 1.0F;
+      return 8.0F;
   }
   return 0.0F;
 }

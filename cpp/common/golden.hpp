@@ -23,7 +23,7 @@ struct Golden {
 /// float32 logits, count * 784 uint8 images, count uint8 labels. Throws `Error(bad_artifact)`.
 [[nodiscard]] Golden parse_golden(std::span<const std::uint8_t> bytes);
 
-/// How far a logit may be from the reference at that precision.
+/// How far a logit may be from the fp32 reference at that precision: as `mnistkit verify` has it.
 [[nodiscard]] float golden_tolerance(Precision precision) noexcept;
 
 /// Compares `count * 10` logits with the reference.

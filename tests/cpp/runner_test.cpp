@@ -79,6 +79,28 @@ void batch_sizes() {
   CHECK(runner.classify({}).empty());
 }
 
+/// The int8 net, where the artifact has one; its digits may differ from the reference's.
+void int8() {
+  RunnerOptions options = {.precision = Precision::int8, .warmup = {1, 16}, .verify = false};
+  if (!test::fs::exists(test::artifact() / "model-int8.torchscript")) {
+    CHECK_ERROR(unavailable, "int8", Runner(test::artifact(), options));
+    return;
+  }
+  const Runner runner(test::artifact(), options);
+  const SelfCheck check = runner.self_check();
+  CHECK(check.max_abs_diff > 0 && check.max_abs_diff <= check.tolerance);
+  const detail::Golden digits = golden_digits();
+  const std::vector<float> together = runner.logits(digits.images);
+  for (std::size_t i = 0; i < digits.count(); ++i) {
+    const auto image = std::span(digits.images).subspan(i * kImageBytes, kImageBytes);
+    const std::vector<float> alone = runner.logits(image);
+    // The integers are the same; what follows them is summed in another order.
+    for (std::size_t j = 0; j < kClasses; ++j) {
+      CHECK(std::abs(alone[j] - together[i * kClasses + j]) <= 1e-3F);
+    }
+  }
+}
+
 void wrong_sizes() {
   const Runner runner(test::artifact(), without_warmup());
   const std::vector<std::uint8_t> images(2 * kImageBytes);
@@ -192,6 +214,7 @@ void many_threads() {
 int main() {
   return mnistkit::test::run({{"matches the reference", matches_the_reference},
                               {"batch sizes", batch_sizes},
+                              {"int8", int8},
                               {"wrong sizes", wrong_sizes},
                               {"wrong options", wrong_options},
                               {"wrong artifacts", wrong_artifacts},

@@ -126,7 +126,7 @@ class Context:
     def enqueue(self, stream: Stream) -> None:
         """Queue one run on the stream."""
         context = self._context
-        if context.execute_async_v3(stream.handle) is None:
+        if not context.execute_async_v3(stream.handle):
             raise self._error("cannot queue a run")
 
     def capturable(self, stream: Stream) -> bool:

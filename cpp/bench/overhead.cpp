@@ -4,6 +4,7 @@
 // The bare call is what a program without mnistkit would do: a tensor over the caller's bytes,
 // module.forward, a pointer to the logits. It gets the form of the graph that the Runner may
 // choose from, frozen or optimized for inference, whichever is faster.
+#include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>

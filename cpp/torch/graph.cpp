@@ -1,5 +1,6 @@
 #include "torch/graph.hpp"
 
+#include <ATen/ops/from_blob.h>
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/graph_iterator.h>
 #include <torch/csrc/jit/serialization/import.h>

@@ -102,7 +102,7 @@ def test_a_device_that_is_not_there_is_an_error(artifact: Artifact, name: str) -
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    with pytest.raises(MissingError, match="nvidia-smi|--device cpu"):
+    with pytest.raises(MissingError, match=r"nvidia-smi|--device cpu"):
         backend.load(artifact, backend.precisions[0], "cuda")
     with pytest.raises(UsageError, match="wanted cpu, cuda or cuda:N"):
         backend.load(artifact, backend.precisions[0], "gpu0")

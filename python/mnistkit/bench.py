@@ -176,6 +176,15 @@ def _row(case: _Case, device: str, threads: int) -> dict[str, Any]:
 _PROBE = """
 import json, resource, sys, time
 from pathlib import Path
+
+def peak_kb():
+    # ru_maxrss also counts the parent's memory, from between fork and exec; VmHWM does not.
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
 from mnistkit import backends
 from mnistkit.artifact import Artifact
 folder, name, precision, device, threads = sys.argv[1:]
@@ -185,8 +194,7 @@ start = time.perf_counter()
 predictor = backend.load(artifact, precision, device, int(threads))
 predictor.logits(artifact.golden()[0][:1])
 load_ms = (time.perf_counter() - start) * 1e3
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"load_ms": load_ms, "peak_rss_mb": peak / 1024}))
+print(json.dumps({"load_ms": load_ms, "peak_rss_mb": peak_kb() / 1024}))
 """
 
 

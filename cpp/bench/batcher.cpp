@@ -31,7 +31,7 @@ Times clients that send one picture at a time and wait for its answer, each in a
 the Runner themselves, and through a Batcher.
 
   --clients N      threads (default 16)
-  --max-batch N    of the Batcher (default: as many as clients)
+  --max-batch N    of the Batcher (default: clients / workers)
   --max-wait US    of the Batcher, microseconds (default 500)
   --workers N      of the Batcher (default 1)
   --threads N      CPU threads of one call through the Batcher (default 1); the clients that call
@@ -97,7 +97,10 @@ int program(int argc, char** argv) {
   }
   if (arguments.positional().size() != 1) throw UsageError("wants one artifact folder; see --help");
   const auto clients = static_cast<std::size_t>(arguments.number("clients", 16, 1, 1024));
-  const auto max_batch = arguments.number("max-batch", static_cast<int>(clients), 1, 1024);
+  const auto workers = static_cast<std::size_t>(arguments.number("workers", 1, 1, 64));
+  // Each worker's batch can fill while the clients of the others wait for theirs.
+  const auto fair = static_cast<std::int64_t>(std::max<std::size_t>(clients / workers, 1));
+  const auto max_batch = arguments.number("max-batch", fair, 1, 1024);
   const auto threads = static_cast<int>(arguments.number("threads", 1, 1, 256));
   const double seconds = arguments.real("duration", 5, 0.01, 3600);
 
@@ -112,7 +115,7 @@ int program(int argc, char** argv) {
   const BatcherOptions gathering = {
       .max_batch = static_cast<std::size_t>(max_batch),
       .max_wait = std::chrono::microseconds(arguments.number("max-wait", 500, 0, 1000000)),
-      .workers = static_cast<std::size_t>(arguments.number("workers", 1, 1, 64))};
+      .workers = workers};
   Batcher batcher(runner, gathering);
 
   const std::vector<std::uint8_t> images =

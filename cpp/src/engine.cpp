@@ -39,7 +39,7 @@ bool make_plans(mnistkit_engine& engine) {
     engine.scratch_size = reference_scratch_size(engine.model);
     return true;
   }
-  const Paths& paths = engine.model.precision == Precision::int8 ? set.int8 : set.fp32;
+  const Paths& paths = engine.model.precision == Precision::int8 ? *set.int8 : *set.fp32;
   engine.single_path = &paths.single;
   engine.batch_path = &paths.batch;
   engine.single = make_plan(engine.model, paths.single.lanes);
@@ -217,6 +217,14 @@ int mnistkit_engine_kernel_supported(size_t index) {
   std::size_t count = 0;
   const KernelSet* const* sets = kernel_sets(count);
   return index < count && sets[index]->supported() ? 1 : 0;
+}
+
+uint64_t mnistkit_engine_kernel_peak(size_t index, int int8, uint64_t steps) {
+  if (!mnistkit_engine_kernel_supported(index)) return 0;
+  std::size_t count = 0;
+  const KernelSet& set = *kernel_sets(count)[index];
+  const Paths* paths = int8 ? set.int8 : set.fp32;
+  return paths && paths->peak ? paths->peak(steps) : 0;
 }
 
 }  // extern "C"

@@ -17,6 +17,7 @@ from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Predictor
 from mnistkit.environment import environment
 from mnistkit.errors import CheckError, MissingError, UsageError
+from mnistkit.roofline import Roofline
 from mnistkit.verify import REFERENCES, TOLERANCES, cases
 
 _ROUNDS = 12  # each case is timed in this many slices, in turn with all the others
@@ -47,6 +48,7 @@ def bench(
     batch_sizes: Sequence[int] = (1, 8, 64, 512),
     duration: float = 1.0,
     warmup: float = 0.2,
+    roofline: bool = False,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Time each backend, precision and batch size, and return what ``bench --json`` writes.
@@ -56,7 +58,8 @@ def bench(
     in turn, slice by slice, so that a noisy moment hits all of them. ``end_to_end`` rows go from
     a uint8 array in the caller's memory to logits in the caller's memory; the others time the
     engine alone on data that is bound already. Load time and peak memory are those of a fresh
-    process that loads the model and answers once.
+    process that loads the model and answers once. With ``roofline`` the peak of one core is
+    measured between the slices, and each row says what share of it the net's multiply-adds take.
     """
     if not batch_sizes or min(batch_sizes) < 1:
         raise UsageError(f"batch sizes must be 1 or more, got {list(batch_sizes)}")
@@ -93,17 +96,17 @@ def bench(
             for end_to_end in (False, True):
                 call = _end_to_end(predictor, images) if end_to_end else predictor.bind(images)
                 rows.append(_Case(backend, precision, size, end_to_end, call, load_ms, peak))
+    ceiling = Roofline(artifact, runnable[0][1]) if roofline else None
     for case in rows:
         _run_for(case.call, warmup, [])
     for turn in range(_ROUNDS):
         progress("measuring", 0.2 + 0.8 * turn / _ROUNDS)
         for case in rows:
             _run_for(case.call, duration / _ROUNDS, case.samples_us)
-    for predictor in predictors:
-        predictor.close()
-    progress("done", 1.0)
-    return {
-        "environment": environment("torch", "onnxruntime", "numpy"),
+            if ceiling:
+                ceiling.measure()
+    figures: dict[str, Any] = {
+        "environment": environment("torch", "onnxruntime", "openvino", "numpy"),
         "artifact": {
             "net": artifact.manifest["net"]["name"],
             "params": artifact.manifest["params"],
@@ -112,6 +115,17 @@ def bench(
         "unavailable": [{"backend": b.name, "reason": reason} for b, reason in unavailable],
         "rows": [_row(case, device, threads) for case in rows],
     }
+    if ceiling:
+        figures["roofline"] = ceiling.figures()
+        work = artifact.manifest["multiply_adds"]
+        for row in figures["rows"]:
+            if most := ceiling.peak(row["precision"]):
+                row["share_of_peak"] = work * row["images_per_second"] / (most * threads)
+        ceiling.close()
+    for predictor in predictors:
+        predictor.close()
+    progress("done", 1.0)
+    return figures
 
 
 def _images(artifact: Artifact, count: int) -> Images:

@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from mnistkit import __version__, cli_info, cli_trt
+from mnistkit import __version__, cli_info, cli_train, cli_trt
 from mnistkit.cli_common import (
     BackendOption,
     DataDirOption,
-    DatasetOption,
     DeviceOption,
     DirArgument,
     GpuArchOption,
@@ -52,68 +51,7 @@ def _main(
         raise typer.Exit
 
 
-@app.command()
-def train(
-    net: Annotated[str, typer.Option(help="A net of the zoo: see 'mnistkit nets'.")] = "base",
-    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NET-seedN.")] = None,
-    dataset: DatasetOption = "auto",
-    data_dir: DataDirOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the net's recipe.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
-    hold_out: Annotated[
-        int, typer.Option(min=0, help="Training images kept back and scored each epoch.")
-    ] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: ThreadsOption = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    json_file: JsonOption = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Train a net and measure it once on the test set.
-
-    Examples:
-      mnistkit train --seed 0 --out runs/a
-
-      mnistkit train --net small --epochs 5 --dataset digits
-    """
-    with _session(quiet, verbose) as console:
-        from mnistkit import data
-        from mnistkit.nets import zoo
-        from mnistkit.training import checkpoint, devices, loop
-        from mnistkit.training.recipe import recipe_for
-
-        spec = zoo.get(net)
-        given = {"epochs": epochs, "batch_size": batch_size, "peak_lr": lr}
-        recipe = recipe_for(net).replace(**{k: v for k, v in given.items() if v is not None})
-        train_set = data.load(dataset, "train", data_dir)
-        test_set = data.load(train_set.name, "test", data_dir)
-        run = out or Path("runs") / f"{net}-seed{seed}"
-        config = checkpoint.RunConfig(spec, recipe, train_set.name, seed, hold_out)
-        console.note(
-            f"training {net} ({spec.params:,} parameters) on {train_set.name}: "
-            f"{len(train_set):,} images, {recipe.epochs} epochs, into {run}"
-        )
-        with console.training_bar(recipe.epochs) as bar:
-            summary = loop.train(
-                config,
-                train_set,
-                test_set,
-                run,
-                device=devices.choose(device, threads),
-                resume=resume,
-                on_step=bar.step,
-                on_epoch=bar.epoch,
-            )
-        if json_file:
-            checkpoint.write_json(json_file, summary)
-        console.result(
-            f"{summary['dataset']} test accuracy {summary['test_accuracy']:.2%} "
-            f"({summary['test_correct']}/{summary['test_total']}) after {summary['epochs']} epochs"
-            f"{', interrupted' if summary['interrupted'] else ''}; run folder: {run}"
-        )
+app.command()(cli_train.train)
 
 
 @app.command()
@@ -326,6 +264,9 @@ def bench(
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: runtime's choice.")] = 1,
     duration: Annotated[float, typer.Option(help="Seconds measured for each row.")] = 1.0,
     warmup: Annotated[float, typer.Option(help="Seconds of warm-up for each row.")] = 0.2,
+    roofline: Annotated[
+        bool, typer.Option("--roofline", help="Measure the core's peak and each row's share of it.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a PNG plot.")] = None,
     json_file: JsonOption = None,
     quiet: QuietOption = False,
@@ -337,6 +278,8 @@ def bench(
       mnistkit bench out --plot bench.png --json bench.json
 
       mnistkit bench out --batch 1,256 --threads 2 --backend onnxruntime
+
+      taskset -c 1 mnistkit bench out --backend engine,onnxruntime,openvino --roofline
     """
     with _session(quiet, verbose) as console:
         from mnistkit import report
@@ -358,11 +301,14 @@ def bench(
                 batch_sizes=sizes,
                 duration=duration,
                 warmup=warmup,
+                roofline=roofline,
                 on_progress=bar.fraction,
             )
         if json_file:
             _write_json(json_file, figures)
         console.table(report.bench_table(figures))
+        if roofline:
+            console.result(report.roofline_text(figures))
         for missing in figures["unavailable"]:
             console.result(f"unavailable: {missing['name']}: {missing['reason']}")
         if plot:

@@ -28,12 +28,6 @@ DirArgument = Annotated[
     Path | None,
     typer.Argument(metavar="[DIR]", help="An artifact folder; default: the newest one here."),
 ]
-DatasetOption = Annotated[
-    str,
-    typer.Option(
-        help="auto, mnist, qmnist, emnist-digits, usps, fashion, kmnist or digits (no download)."
-    ),
-]
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Folder with the data; else $MNISTKIT_DATA, the cache, the web.")
 ]

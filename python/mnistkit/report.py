@@ -95,6 +95,7 @@ def bench_table(report: Mapping[str, Any]) -> Table:
     """One line per backend, precision and batch: the engine alone, then end to end."""
     engine = {_key(row): row for row in report["rows"] if not row["end_to_end"]}
     whole = {_key(row): row for row in report["rows"] if row["end_to_end"]}
+    peak = "roofline" in report
     lines = []
     for key, row in engine.items():
         other = whole[key]
@@ -109,6 +110,11 @@ def bench_table(report: Mapping[str, Any]) -> Table:
                 f"{other['images_per_second']:,.0f}",
                 f"{row['load_ms']:.0f}",
                 f"{row['peak_rss_mb']:.0f}",
+                *(
+                    [f"{row['share_of_peak']:.0%}" if "share_of_peak" in row else ""]
+                    if peak
+                    else []
+                ),
             )
         )
     columns = (
@@ -121,10 +127,26 @@ def bench_table(report: Mapping[str, Any]) -> Table:
         "images/s",
         "load ms",
         "peak MB",
+        *(["of peak"] if peak else []),
     )
     first = report["rows"][0]
     where = f"{report['environment']['processor']}, {first['device']}, {first['threads']} thread(s)"
     return table(f"{report['artifact']['net']} on {where}", columns, lines)
+
+
+def roofline_text(report: Mapping[str, Any]) -> str:
+    """One line: the core's measured peaks, and what an empty call costs."""
+    found = report["roofline"]
+    rates = [
+        f"{rate / 1e9:.0f} G multiply-adds/s in {precision}"
+        for precision, rate in found["multiply_adds_per_second"].items()
+        if rate
+    ]
+    peaks = " and ".join(rates) or "not measured: plain code"
+    return (
+        f"one core's peak ({found['kernels']}): {peaks}; "
+        f"an empty call from Python: {found['empty_call_us']:.2f} µs"
+    )
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, int]:

@@ -19,11 +19,12 @@ bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 
 }  // namespace
 
+static constexpr Paths kInt8 = {path<Int8<Pixels, PairDot>>(), path<Int8<Images, PairDot>>(),
+                                peak<Int8<Images, PairDot>>};
+extern const Paths kAvx2Fp32;  // AVX-VNNI's too
+const Paths kAvx2Fp32 = {path<Fp32<Pixels>>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
+
 extern const KernelSet kAvx2;
-const KernelSet kAvx2 = {"avx2",
-                         "AVX2 and FMA",
-                         supported,
-                         {path<Int8<Pixels, PairDot>>(), path<Int8<Images, PairDot>>()},
-                         {path<Fp32<Pixels>>(), path<Fp32<Images>>()}};
+const KernelSet kAvx2 = {"avx2", "AVX2 and FMA", supported, &kInt8, &kAvx2Fp32};
 
 }  // namespace mnistkit::engine

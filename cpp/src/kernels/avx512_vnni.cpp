@@ -1,6 +1,7 @@
 // AVX-512 with VNNI: 64 multiply-adds of unsigned by signed bytes in one instruction.
 #include <immintrin.h>
 
+#include "peak.hpp"
 #include "run.hpp"
 
 namespace mnistkit::engine {
@@ -213,11 +214,11 @@ bool supported() {
 
 }  // namespace
 
+static constexpr Paths kInt8 = {path<Int8<Pixels>, true>(), path<Int8<Images>, true>(),
+                                peak<Int8<Images>>};
+static constexpr Paths kFp32 = {path<Fp32<Pixels>>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
+
 extern const KernelSet kAvx512Vnni;
-const KernelSet kAvx512Vnni = {"avx512-vnni",
-                               "AVX-512 with VNNI",
-                               supported,
-                               {path<Int8<Pixels>, true>(), path<Int8<Images>, true>()},
-                               {path<Fp32<Pixels>>(), path<Fp32<Images>>()}};
+const KernelSet kAvx512Vnni = {"avx512-vnni", "AVX-512 with VNNI", supported, &kInt8, &kFp32};
 
 }  // namespace mnistkit::engine

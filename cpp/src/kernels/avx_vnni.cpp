@@ -22,12 +22,11 @@ bool supported() {
 
 }  // namespace
 
+static constexpr Paths kInt8 = {path<Int8<Pixels, VnniDot>, true>(),
+                                path<Int8<Images, VnniDot>, true>(), peak<Int8<Images, VnniDot>>};
+extern const Paths kAvx2Fp32;
+
 extern const KernelSet kAvxVnni;
-const KernelSet kAvxVnni = {
-    "avx-vnni",
-    "AVX2 with VNNI",
-    supported,
-    {path<Int8<Pixels, VnniDot>, true>(), path<Int8<Images, VnniDot>, true>()},
-    {path<Fp32<Pixels>>(), path<Fp32<Images>>()}};
+const KernelSet kAvxVnni = {"avx-vnni", "AVX2 with VNNI", supported, &kInt8, &kAvx2Fp32};
 
 }  // namespace mnistkit::engine

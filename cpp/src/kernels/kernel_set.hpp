@@ -18,16 +18,19 @@ struct Path {
 // What runs one image, and what runs many at once; the same where a set knows one way only.
 struct Paths {
   Path single, batch;
+  // Does that many steps of the kernels' multiply-adds and nothing else, and returns their number;
+  // null where nobody would ask.
+  std::uint64_t (*peak)(std::uint64_t steps);
 };
 
 struct KernelSet {
   const char* name;
   const char* description;
   bool (*supported)();
-  Paths int8, fp32;
+  const Paths *int8, *fp32;  // null for the reference
 };
 
-// Fastest first; the last is the plain reference, whose paths are empty: see reference.hpp.
+// Fastest first; the last is the plain reference, see reference.hpp.
 const KernelSet* const* kernel_sets(std::size_t& count);
 
 // The set of that name; for null or "" the one named by $MNISTKIT_KERNELS, else the fastest that

@@ -4,6 +4,7 @@
 #include <sys/auxv.h>
 #endif
 
+#include "peak.hpp"
 #include "run.hpp"
 
 namespace mnistkit::engine {
@@ -195,11 +196,11 @@ bool supported() {
 
 }  // namespace
 
+static constexpr Paths kInt8 = {path<Int8<Pixels>>(), path<Int8<Images>>(), peak<Int8<Images>>};
+static constexpr Paths kFp32 = {path<Fp32<Pixels>>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
+
 extern const KernelSet kNeonDot;
-const KernelSet kNeonDot = {"neon-dot",
-                            "NEON with the Armv8.2 dot product",
-                            supported,
-                            {path<Int8<Pixels>>(), path<Int8<Images>>()},
-                            {path<Fp32<Pixels>>(), path<Fp32<Images>>()}};
+const KernelSet kNeonDot = {"neon-dot", "NEON with the Armv8.2 dot product", supported, &kInt8,
+                            &kFp32};
 
 }  // namespace mnistkit::engine

@@ -103,11 +103,11 @@ struct Fp32 : OneLane {
 
 }  // namespace
 
+static constexpr Paths kInt8 = {path<Int8>(), path<Int8>(), nullptr};
+static constexpr Paths kFp32 = {path<Fp32>(), path<Fp32>(), nullptr};
+
 extern const KernelSet kPortable;
-const KernelSet kPortable = {"portable",
-                             "plain C++, any machine",
-                             [] { return true; },
-                             {path<Int8>(), path<Int8>()},
-                             {path<Fp32>(), path<Fp32>()}};
+const KernelSet kPortable = {"portable", "plain C++, any machine", [] { return true; }, &kInt8,
+                             &kFp32};
 
 }  // namespace mnistkit::engine

@@ -172,6 +172,7 @@ void run_reference(const Model& model, const std::uint8_t* image, std::byte* scr
   }
 }
 
-const KernelSet kReference = {"reference", "the specification, slow", [] { return true; }, {}, {}};
+const KernelSet kReference = {"reference", "the specification, slow", [] { return true; }, nullptr,
+                              nullptr};
 
 }  // namespace mnistkit::engine

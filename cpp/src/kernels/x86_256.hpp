@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include "peak.hpp"
 #include "run.hpp"
 
 namespace mnistkit::engine {

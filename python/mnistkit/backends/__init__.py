@@ -13,6 +13,7 @@ NAMES = (
     "eager",
     "torchscript",
     "onnxruntime",
+    "openvino",
     "libtorch",
     "engine",
     "tensorrt",

@@ -58,6 +58,9 @@ class EngineApi:
         self._kernel_description = function("kernel_description", text, size)
         self._kernel_supported = function("kernel_supported", ctypes.c_int, size)
         self._kernel_count = function("kernel_count", size)
+        self._kernel_peak = function(
+            "kernel_peak", ctypes.c_uint64, size, ctypes.c_int, ctypes.c_uint64
+        )
         self._open = function(
             "open", ctypes.c_int, pointer, size, text, ctypes.POINTER(ctypes.c_void_p)
         )
@@ -79,6 +82,11 @@ class EngineApi:
             )
             for i in range(self._kernel_count())
         ]
+
+    def peak(self, kernels: str, precision: str, steps: int) -> int:
+        """Do ``steps`` steps of nothing but multiply-adds; return how many those were, 0: none."""
+        index = next(i for i, one in enumerate(self.kernels()) if one.name == kernels)
+        return int(self._kernel_peak(index, precision == "int8", steps))
 
     def open(self, path: Path, kernels: str = "") -> EnginePredictor:
         """Open a `.mnk` file with the named kernels, or with the best there are."""

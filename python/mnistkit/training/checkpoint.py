@@ -9,6 +9,7 @@ state.safetensors    weights, average and momentum after the last whole epoch, t
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ class RunConfig:
     seed: int
     hold_out: int = 0
     teacher: str | None = None
+
+    def on(self, dataset: str) -> RunConfig:
+        """The same, on the dataset that ``auto`` turned out to be."""
+        return dataclasses.replace(self, dataset=dataset)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnistkit.data import Digits, batches
 from mnistkit.environment import versions
@@ -21,8 +21,10 @@ from mnistkit.paths import write_text
 from mnistkit.training import checkpoint
 from mnistkit.training.augment import Augment
 from mnistkit.training.checkpoint import RunConfig
+from mnistkit.training.distributed import ALONE, Workers, joined
 from mnistkit.training.ema import WeightAverage
 from mnistkit.training.metrics import evaluate
+from mnistkit.training.optimizers import momentum_of, optimizers_for, restore_momentum
 from mnistkit.training.schedule import one_cycle
 
 
@@ -50,6 +52,7 @@ def train(
     *,
     device: str = "cpu",
     resume: bool = False,
+    workers: Workers = ALONE,
     on_step: ProgressHook | None = None,
     on_epoch: EpochHook | None = None,
 ) -> dict[str, Any]:
@@ -58,9 +61,23 @@ def train(
     With ``config.hold_out`` that many training images are kept back and scored each epoch; the
     test set is scored once, at the end. Ctrl-C ends training early and leaves a usable run, its
     summary marked ``interrupted``. A loss that is not finite is a :class:`CheckError` naming the
-    epoch and step, with the last whole epoch's checkpoint kept.
+    epoch and step, with the last whole epoch's checkpoint kept. Of several ``workers`` the first
+    alone writes; all return the same summary.
     """
-    trainer = _Trainer(config, train_set, run, torch.device(device))
+    with joined(workers, device, config.recipe.batch_size):
+        trainer = _Trainer(config, train_set, run, torch.device(device), workers)
+        hooks = (on_step, on_epoch) if workers.first else (None, None)
+        return _train(trainer, test_set, resume, *hooks)
+
+
+def _train(
+    trainer: _Trainer,
+    test_set: Digits,
+    resume: bool,
+    on_step: ProgressHook | None,
+    on_epoch: EpochHook | None,
+) -> dict[str, Any]:
+    config = trainer.config
     if resume:
         trainer.restore()
     else:
@@ -75,7 +92,8 @@ def train(
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.perf_counter() - started
-    trainer.save_weights()
+    if trainer.workers.first:
+        trainer.save_weights()
     score = evaluate(trainer.average.average, test_set, trainer.device)
     epochs_run = trainer.epoch - done_before
     summary: dict[str, Any] = {
@@ -93,18 +111,27 @@ def train(
         "images_per_second": round(epochs_run * len(trainer.train_set) / max(seconds, 1e-9), 1),
         "device": str(trainer.device),
         "threads": torch.get_num_threads(),
+        "processes": trainer.workers.count,
         "interrupted": interrupted,
         "versions": versions("torch"),
     }
-    checkpoint.write_json(run / checkpoint.SUMMARY, summary)
+    if trainer.workers.first:
+        checkpoint.write_json(trainer.run / checkpoint.SUMMARY, summary)
     return summary
 
 
 class _Trainer:
     """The state of a run between epochs: everything that resuming needs, and nothing else."""
 
-    def __init__(self, config: RunConfig, train_set: Digits, run: Path, device: torch.device):
-        self.config, self.run, self.device = config, run, device
+    def __init__(
+        self,
+        config: RunConfig,
+        train_set: Digits,
+        run: Path,
+        device: torch.device,
+        workers: Workers,
+    ) -> None:
+        self.config, self.run, self.device, self.workers = config, run, device, workers
         self.held_out: Digits | None = None
         if config.hold_out:
             train_set, self.held_out = train_set.hold_out(config.hold_out)
@@ -112,7 +139,8 @@ class _Trainer:
         torch.manual_seed(config.seed)
         self.net = DigitNet(config.spec).to(device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(self.net, config.recipe.ema_decay)
-        self.optimizer = _optimizer(self.net, config)
+        self.parallel = workers.parallel(self.net)
+        self.optimizers = optimizers_for(self.net, config.recipe)
         self.augment = Augment(config.recipe, device)
         self.epoch = 0
 
@@ -122,6 +150,8 @@ class _Trainer:
 
     def start(self) -> None:
         """Begin a fresh run: refuse to write over one that is there."""
+        if not self.workers.first:
+            return
         if (self.run / checkpoint.CONFIG).exists():
             raise UsageError(
                 f"{self.run} holds a run already; go on with --resume, or name another --out"
@@ -141,11 +171,7 @@ class _Trainer:
         self.epoch = int(metadata["epoch"])
         self.net.load_state_dict(_under("net.", tensors))
         self.average.average.load_state_dict(_under("average.", tensors))
-        momentum = _under("momentum.", tensors)
-        for name, parameter in self.net.named_parameters():
-            if name in momentum:
-                buffer = torch.empty_like(parameter)
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momentum[name])
+        restore_momentum(self.net, self.optimizers, _under("momentum.", tensors))
 
     def run_epoch(self, on_step: ProgressHook | None) -> dict[str, Any]:
         """Train one epoch, write its checkpoint and metrics line, and return that line."""
@@ -153,21 +179,25 @@ class _Trainer:
         # Each epoch seeds its own draws, so a resumed run needs no random state to go on equal.
         seed = self.config.seed * 1_000_003 + self.epoch
         generator = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)
+        # Workers shuffle alike and take their shares; the others' distortions are their own.
+        rank = self.workers.rank
+        draws = generator if not rank else torch.Generator().manual_seed(seed + rank * 10**12)
+        torch.manual_seed(seed + rank * 10**12)
         self.net.train()
         loss_sum = torch.zeros((), device=self.device)
         started, shown = time.perf_counter(), 0.0
         order = batches(len(self.train_set), recipe.batch_size, generator)
         for index, rows in enumerate(order):
             step = self.epoch * steps + index
-            lr = one_cycle(step, steps * recipe.epochs, recipe.peak_lr, recipe.warmup)
-            loss_sum += self._step(rows, lr, step, generator)
+            rate = one_cycle(step, steps * recipe.epochs, 1.0, recipe.warmup)
+            loss_sum += self._step(self.workers.share(rows), rate, step, draws)
             now = time.perf_counter()
             if on_step is not None and (now - shown > 0.2 or index + 1 == steps):
                 shown = now
                 loss = float(loss_sum) / (index + 1)
-                rate = (index + 1) * recipe.batch_size / (now - started)
-                on_step(Progress(self.epoch + 1, step + 1, steps * recipe.epochs, loss, lr, rate))
+                speed = (index + 1) * recipe.batch_size / (now - started)
+                lr = rate * recipe.peak_lr
+                on_step(Progress(self.epoch + 1, step + 1, steps * recipe.epochs, loss, lr, speed))
                 self._check_finite(loss, index)
         self._check_finite(float(loss_sum), steps - 1)
         self.epoch += 1
@@ -175,28 +205,31 @@ class _Trainer:
         record = {
             "epoch": self.epoch,
             "loss": float(loss_sum) / steps,
-            "lr": lr,
+            "lr": rate * recipe.peak_lr,
             "seconds": round(seconds, 3),
             "images_per_second": round(steps * recipe.batch_size / seconds, 1),
         }
         if self.held_out is not None:
             score = evaluate(self.average.average, self.held_out, self.device)
             record |= {"hold_out_accuracy": score.accuracy, "hold_out_loss": score.loss}
-        self._save_state(record)
+        if self.workers.first:
+            self._save_state(record)
         return record
 
-    def _step(self, rows: Tensor, lr: float, step: int, generator: torch.Generator) -> Tensor:
-        images = self.augment(self.train_set.images[rows], generator)
+    def _step(self, rows: Tensor, rate: float, step: int, draws: torch.Generator) -> Tensor:
+        images = self.augment(self.train_set.images[rows], draws)
         images = images.contiguous(memory_format=torch.channels_last)
         labels = self.train_set.labels[rows].to(self.device)
-        loss = F.cross_entropy(
-            self.net(images), labels, label_smoothing=self.config.recipe.label_smoothing
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
+        recipe = self.config.recipe
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.mixed_precision):
+            logits = self.parallel(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        self.net.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["peak_lr"]
+            optimizer.step()
         self.average.update(step)
         return loss.detach()
 
@@ -221,7 +254,7 @@ class _Trainer:
         for prefix, state in (
             ("net.", self.net.state_dict()),
             ("average.", self.average.average.state_dict()),
-            ("momentum.", _momentum(self.net, self.optimizer)),
+            ("momentum.", momentum_of(self.net, self.optimizers)),
         ):
             tensors |= {prefix + key: value for key, value in state.items()}
         # The metrics first: state.safetensors is what says that the epoch is done.
@@ -236,28 +269,6 @@ class _Trainer:
             tensors,
             {"epoch": str(self.epoch), "net": self.config.spec.name},
         )
-
-
-def _optimizer(net: nn.Module, config: RunConfig) -> torch.optim.SGD:
-    """SGD that decays weights alone: a norm's scale and shift and a bias are left free."""
-    recipe = config.recipe
-    weights = [p for p in net.parameters() if p.dim() > 1]
-    others = [p for p in net.parameters() if p.dim() <= 1]
-    groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(
-        groups, lr=recipe.peak_lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-    )
-
-
-def _momentum(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    buffers = {}
-    for name, parameter in net.named_parameters():
-        if (buffer := optimizer.state[parameter].get("momentum_buffer")) is not None:
-            buffers[name] = buffer
-    return buffers
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

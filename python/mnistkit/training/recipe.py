@@ -16,12 +16,14 @@ class Recipe:
 
     SGD with Nesterov momentum under a one-cycle schedule (Smith 2018), random affine
     augmentation, and an exponential moving average of the weights (Polyak averaging), which is
-    what is evaluated and saved.
+    what is evaluated and saved. ``muon`` is the peak rate of Muon, which then takes the
+    convolutions before batch norms over from SGD; 0 leaves all to SGD.
     """
 
     epochs: int = 19
     batch_size: int = 128
     peak_lr: float = 0.05
+    muon: float = 0.0
     warmup: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -32,12 +34,14 @@ class Recipe:
     scale: float = 0.10
     shear: float = 0.15
     elastic: float = 0.0
+    mixed_precision: bool = False
 
     def __post_init__(self) -> None:
         limits: dict[str, tuple[float, float]] = {
             "epochs": (1, 1000),
             "batch_size": (1, 65536),
             "peak_lr": (0, 100),
+            "muon": (0, 10),
             "warmup": (0, 1),
             "momentum": (0, 1),
             "weight_decay": (0, 1),
@@ -48,6 +52,7 @@ class Recipe:
             "scale": (0, 0.9),
             "shear": (0, 2),
             "elastic": (0, 20),
+            "mixed_precision": (0, 1),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)

@@ -15,6 +15,7 @@ from mnistkit.artifact import Artifact
 from mnistkit.errors import MissingError
 from mnistkit.export import export
 from mnistkit.nets import zoo
+from mnistkit.quantization.quantize import quantize_source, write_run
 from mnistkit.source import Source, load_run
 from mnistkit.training import loop
 from mnistkit.training.checkpoint import RunConfig
@@ -61,9 +62,13 @@ def source(run: Path) -> Source:
 
 
 @pytest.fixture(scope="session")
-def artifact(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """The artifact folder of ``run``, every format; tests that damage it copy it first."""
-    return Artifact.open(export(source, tmp_path_factory.mktemp("artifact") / "out"))
+def artifact(
+    source: Source, digits_train: data.Digits, tmp_path_factory: pytest.TempPathFactory
+) -> Artifact:
+    """The artifact of ``run``, every format and precision; tests that damage it copy it first."""
+    folder = tmp_path_factory.mktemp("artifact")
+    write_run(source, quantize_source(source, digits_train), folder / "run")
+    return Artifact.open(export(load_run(folder / "run"), folder / "out"))
 
 
 @pytest.fixture(scope="session")

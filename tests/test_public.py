@@ -25,6 +25,7 @@ def test_names_that_documents_and_scripts_use() -> None:
         "eager",
         "torchscript",
         "onnxruntime",
+        "openvino",
         "libtorch",
         "engine",
         "tensorrt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from mnistkit.errors import UsageError
 from mnistkit.nets import zoo
 from mnistkit.nets.spec import NetSpec
-from mnistkit.training import checkpoint
 from mnistkit.training.checkpoint import RunConfig
 from mnistkit.training.recipe import recipe_for
 
@@ -20,7 +20,10 @@ def read(path: Path) -> dict[str, Any]:
     """Read a JSON file of settings; a misspelt key is a :class:`UsageError`."""
     if not path.is_file():
         raise UsageError(f"--config: {path} is not a file")
-    found: Any = checkpoint.read_json(path)
+    try:
+        found: Any = json.loads(path.read_text())
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"{path}: wanted a JSON object with some of {', '.join(_KEYS)}")
     if unknown := sorted(set(found) - set(_KEYS)):

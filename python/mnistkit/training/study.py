@@ -20,7 +20,7 @@ import torch
 
 from mnistkit import data
 from mnistkit.environment import environment
-from mnistkit.errors import MissingError
+from mnistkit.errors import ArtifactError, MissingError
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.paths import write_text
@@ -37,11 +37,13 @@ def train_seed(net: str, seed: int, data_dir: Path | None) -> dict[str, Any]:
     """Train one seed of a net by its recipe, unless that is done; return its summary."""
     run = STUDIES / net / f"seed{seed}"
     summary = run / checkpoint.SUMMARY
+    config = checkpoint.RunConfig(zoo.get(net), recipe_for(net), "mnist", seed)
     if summary.is_file():
+        if checkpoint.read_config(run) != config:
+            raise ArtifactError(f"{run} was trained by another recipe; move it away")
         found: dict[str, Any] = checkpoint.read_json(summary)
         if not found["interrupted"]:
             return found
-    config = checkpoint.RunConfig(zoo.get(net), recipe_for(net), "mnist", seed)
     return loop.train(
         config,
         data.load("mnist", "train", data_dir),
@@ -130,7 +132,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("net", choices=sorted(zoo.ZOO))
-    parser.add_argument("--seeds", type=int, default=0, help="train seeds 0 to N-1")
+    parser.add_argument("--seeds", type=int, default=0, help="train that many seeds, from 0")
+    parser.add_argument("--first", type=int, default=0, help="begin there; writes no figures")
     parser.add_argument("--publish", action="store_true", help="put seed 0 into the package")
     parser.add_argument("--method", default="ptq", choices=["ptq", "qat"], help="of int8")
     parser.add_argument("--data-dir", type=Path)
@@ -138,7 +141,9 @@ def main() -> None:
     options = parser.parse_args()
     devices.choose("cpu", options.threads)
     if options.seeds:
-        summaries = [train_seed(options.net, s, options.data_dir) for s in range(options.seeds)]
+        seeds = range(options.first, options.first + options.seeds)
+        summaries = [train_seed(options.net, seed, options.data_dir) for seed in seeds]
+    if options.seeds and not options.first:
         print(report(options.net, summaries, options.seeds))
     if options.publish:
         print(publish(options.net, options.data_dir, options.method))

@@ -102,3 +102,29 @@ def test_pkg_config(installed: Path, artifact: Artifact, tmp_path: Path) -> None
 def test_as_a_subdirectory(artifact: Artifact, tmp_path: Path) -> None:
     options = [f"-DMNISTKIT_SOURCE={ROOT}", "-DMNISTKIT_BUILD_ENGINE=OFF", *QUICK]
     check(build(CONSUMERS / "subdirectory", tmp_path / "tree", options), artifact, tmp_path)
+
+
+def check_engine(tree: Path, artifact: Artifact, tmp_path: Path) -> None:
+    images, _, logits = artifact.golden()
+    file = tmp_path / "golden.raw"
+    file.write_bytes(images.tobytes())
+    model = artifact.file("native", "fp32")
+    for program in ("consumer_engine", "consumer_engine_static"):
+        told = run(tree / program, model, file)
+        assert [int(line) for line in told.split()] == logits.argmax(1).tolist()
+
+
+def test_the_engine_from_the_wheel(wheel: Path, artifact: Artifact, tmp_path: Path) -> None:
+    options = [f"-Dmnistkit_DIR={sdk_paths(wheel)[0]}"]
+    tree = build(CONSUMERS / "engine", tmp_path / "tree", options)
+    check_engine(tree, artifact, tmp_path)
+
+
+def test_the_engine_installed_and_moved(artifact: Artifact, tmp_path: Path) -> None:
+    options = ["-DMNISTKIT_BUILD_RUNNER=OFF", "-DMNISTKIT_BUILD_APPS=OFF"]
+    made = build(ROOT, BUILD / "engine-install", options)
+    run(tool("cmake"), "--install", made, "--prefix", tmp_path / "first")
+    shutil.move(tmp_path / "first", tmp_path / "moved")
+    options = [f"-DCMAKE_PREFIX_PATH={tmp_path / 'moved'}"]
+    tree = build(CONSUMERS / "engine", tmp_path / "tree", options)
+    check_engine(tree, artifact, tmp_path)

@@ -1,4 +1,4 @@
-# `cmake --install`: headers, the runner that was built, its programs, CMake and pkg-config files.
+# `cmake --install`: headers, the libraries that were built, their programs, CMake and pkg-config files.
 # Everything refers to everything else by relative paths, so the tree may be moved; the path to
 # libtorch alone is fixed.
 include(CMakePackageConfigHelpers)
@@ -24,6 +24,10 @@ if(TARGET mnistkit_runner)
   configure_file("${_here}/mnistkit-runner.pc.in" "${mnistkit_BINARY_DIR}/mnistkit-runner.pc" @ONLY)
   install(FILES "${mnistkit_BINARY_DIR}/mnistkit-runner.pc"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endif()
+if(TARGET mnistkit_engine)
+  install(TARGETS mnistkit_engine mnistkit_engine_static EXPORT mnistkit-engine-targets)
+  install(EXPORT mnistkit-engine-targets NAMESPACE mnistkit:: DESTINATION "${_cmake_dir}")
 endif()
 foreach(_program IN ITEMS mnistkit-run mnistkit-bench)
   if(TARGET ${_program})

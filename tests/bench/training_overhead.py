@@ -19,8 +19,11 @@ from mnistkit import data
 from mnistkit.environment import environment
 from mnistkit.nets import zoo
 from mnistkit.nets.module import DigitNet
+from mnistkit.training import devices
 from mnistkit.training.checkpoint import RunConfig
-from mnistkit.training.loop import _optimizer, _Trainer
+from mnistkit.training.distributed import ALONE
+from mnistkit.training.loop import _Trainer
+from mnistkit.training.optimizers import optimizers_for
 from mnistkit.training.recipe import recipe_for
 
 
@@ -32,18 +35,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)
+    devices.choose("cpu", options.threads)
 
     train_set = data.load("auto", "train")
     recipe = recipe_for(options.net).replace(epochs=10**3)
     count = min(options.steps * recipe.batch_size, len(train_set))
     few = train_set.subset(torch.arange(count))
     config = RunConfig(zoo.get(options.net), recipe, train_set.name, seed=0)
-    trainer = _Trainer(config, few, Path(tempfile.mkdtemp()), torch.device("cpu"))
+    trainer = _Trainer(config, few, Path(tempfile.mkdtemp()), torch.device("cpu"), ALONE)
 
     net = DigitNet(config.spec).to(memory_format=torch.channels_last)
-    optimizer = _optimizer(net, config)
+    (optimizer,) = optimizers_for(net, recipe)
     batches = [
         (
             (few.images[rows].float() / 255).contiguous(memory_format=torch.channels_last),

@@ -76,3 +76,33 @@ def test_a_runtime_that_answers_wrongly_is_not_timed(
 def test_bad_settings_are_refused(artifact: Artifact, settings: dict) -> None:
     with pytest.raises(UsageError):
         benching.bench(artifact, **settings)
+
+
+def test_the_roofline_is_measured_beside_the_rows(artifact: Artifact) -> None:
+    from mnistkit import backends
+
+    if reason := backends.get("engine").available():
+        pytest.skip(reason)
+    figures = benching.bench(
+        artifact,
+        names=["engine"],
+        precisions=["int8", "fp32"],
+        batch_sizes=(1,),
+        duration=0.05,
+        warmup=0.01,
+        roofline=True,
+    )
+    found = figures["roofline"]
+    assert found["empty_call_us"] > 0
+    text = report.roofline_text(figures)
+    if found["kernels"] in ("portable", "reference"):
+        assert "not measured" in text
+        return
+    peaks = found["multiply_adds_per_second"]
+    assert peaks["int8"] > peaks["fp32"] > 1e9
+    for row in figures["rows"]:
+        share = artifact.manifest["multiply_adds"] / row["p50_us"] * 1e6 / peaks[row["precision"]]
+        assert row["share_of_peak"] == pytest.approx(share)
+        assert 0 < row["share_of_peak"] < 1.5  # the machine's clock may change on the way
+    assert "G multiply-adds/s in int8" in text
+    assert report.bench_table(figures).columns[-1].header == "of peak"

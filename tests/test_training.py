@@ -11,11 +11,14 @@ import torch
 from mnistkit.data import Digits
 from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
 from mnistkit.nets import zoo
+from mnistkit.nets.module import DigitNet
 from mnistkit.source import load_run, resolve
 from mnistkit.training import checkpoint, loop
 from mnistkit.training.augment import Augment
 from mnistkit.training.checkpoint import RunConfig
 from mnistkit.training.ema import WeightAverage
+from mnistkit.training.muon import orthogonal
+from mnistkit.training.optimizers import optimizers_for
 from mnistkit.training.recipe import Recipe
 from mnistkit.training.schedule import one_cycle
 
@@ -170,3 +173,41 @@ def test_the_average_trails_the_weights() -> None:
     torch.nn.init.ones_(net.weight)
     average.update(step=1000)
     assert float(average.average.weight) == pytest.approx(0.5)
+
+
+def test_an_orthogonal_matrix_is_near() -> None:
+    torch.manual_seed(0)
+    for shape in ((6, 20), (20, 6), (5, 5)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert 0.5 < float(values.min()) <= float(values.max()) < 1.3
+    matrix = torch.randn(4, 9)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    assert float((orthogonal(matrix) * (left @ right)).sum()) > 0.8 * 4  # the nearest one
+
+
+def test_muon_takes_the_convolutions_before_norms_alone() -> None:
+    nano = DigitNet(zoo.get("nano"))
+    sgd, muon = optimizers_for(nano, Recipe(muon=0.02))
+    taken = [weight for group in muon.param_groups for weight in group["params"]]
+    dense = [m for m in nano.layers if isinstance(m, torch.nn.Conv2d) and m.groups == 1]
+    assert {id(weight) for weight in taken} == {id(m.weight) for m in dense}
+    others = [weight for group in sgd.param_groups for weight in group["params"]]
+    assert len(taken) + len(others) == len(list(nano.parameters()))
+    assert len(optimizers_for(nano, Recipe())) == 1
+
+
+def test_muon_learns_and_resumes_to_the_same_weights(
+    tmp_path: Path, digits_train: Digits, digits_test: Digits
+) -> None:
+    settings = RunConfig(zoo.get("small"), SHORT.replace(muon=0.02, epochs=4), "digits", seed=1)
+    whole = loop.train(settings, digits_train, digits_test, tmp_path / "whole")
+    assert whole["test_accuracy"] > 0.85
+
+    def stop(state: loop.Progress) -> None:
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+
+    cut = tmp_path / "cut"
+    loop.train(settings, digits_train, digits_test, cut, on_step=stop)
+    loop.train(settings, digits_train, digits_test, cut, resume=True)
+    assert weights_hash(cut) == weights_hash(tmp_path / "whole")

@@ -15,7 +15,7 @@
 #include <cstdint>
 
 #include "../plan.hpp"
-#include "unroll.hpp"
+#include "registers.hpp"
 
 namespace mnistkit::engine {
 namespace {
@@ -42,7 +42,10 @@ MNISTKIT_INLINE void accumulate(const Step& step, const std::byte* const (&at)[N
     for (int o = 0; o < 4; ++o) {
       const typename V::Weight weight = V::weight(weights + o * row);
       MNISTKIT_UNROLL
-      for (int n = 0; n < N; ++n) V::template mac<kSigned>(acc[n][o], value[n], weight);
+      for (int n = 0; n < N; ++n) {
+        V::template mac<kSigned>(acc[n][o], value[n], weight);
+        renew(acc[n][o]);
+      }
     }
   }
 }

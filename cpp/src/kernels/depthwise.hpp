@@ -5,7 +5,7 @@
 
 #include "../plan.hpp"
 #include "conv.hpp"
-#include "unroll.hpp"
+#include "registers.hpp"
 
 namespace mnistkit::engine {
 namespace {

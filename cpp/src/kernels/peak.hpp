@@ -4,22 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "unroll.hpp"
+#include "registers.hpp"
 
 namespace mnistkit::engine {
 namespace {
-
-// Keeps the compiler from knowing what a register holds, and so from computing it once for all.
-template <class T>
-MNISTKIT_INLINE void renew(T& value) {
-#if defined(__x86_64__)
-  __asm__ volatile("" : "+v"(value));
-#elif defined(__aarch64__)
-  __asm__ volatile("" : "+w"(value));
-#else
-  static_cast<void>(value);
-#endif
-}
 
 // Runs `steps` steps of a tile's accumulators and returns the number of multiply-adds.
 template <class V>

@@ -121,7 +121,7 @@ class EnginePredictor(Predictor):
 
     def __init__(self, functions: EngineApi, handle: int, data: Any = None) -> None:
         self._api, self._handle, self._data = functions, handle, data
-        self._scratch = np.empty(0, np.uint8)
+        self._prepare(1)
 
     @property
     def kernels(self) -> str:
@@ -129,31 +129,28 @@ class EnginePredictor(Predictor):
         return str(self._api.kernels_in_use(self._handle).decode())
 
     def _prepare(self, count: int) -> None:
-        wanted = self._api.scratch_size(self._handle, count)
-        if self._scratch.size < wanted:
-            self._scratch = np.empty(wanted, np.uint8)
+        """Make room for batches of up to ``count``: an address costs 1 us, so they are kept."""
+        self._room = count
+        self._scratch = np.empty(self._api.scratch_size(self._handle, count), np.uint8)
+        self._logits = np.empty((count, 10), np.float32)
+        self._scratch_at = self._scratch.ctypes.data, self._scratch.size
+        self._logits_at = self._logits.ctypes.data
 
     def _run(self, images: Images) -> Logits:
-        self._prepare(len(images))
-        logits = np.empty((len(images), 10), np.float32)
-        scratch = self._scratch
-        self._api.check(
-            self._api.run(
-                self._handle,
-                images.ctypes.data,
-                len(images),
-                logits.ctypes.data,
-                scratch.ctypes.data,
-                scratch.size,
-            )
-        )
-        return logits
+        count = len(images)
+        if count > self._room:
+            self._prepare(count)
+        at = images.ctypes.data
+        status = self._api.run(self._handle, at, count, self._logits_at, *self._scratch_at)
+        if status:
+            self._api.check(status)
+        return self._logits[:count].copy()
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run with the pointers, the scratch and the output array there already."""
         checked = check_images(images)
-        self._prepare(len(checked))
-        logits, scratch = np.empty((len(checked), 10), np.float32), self._scratch
+        logits = np.empty((len(checked), 10), np.float32)
+        scratch = np.empty(self._api.scratch_size(self._handle, len(checked)), np.uint8)
         call = functools.partial(
             self._api.run,
             ctypes.c_void_p(self._handle),

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mnistkit import data
+from mnistkit import data, engine_library
 from mnistkit.artifact import Artifact
+from mnistkit.backends import engine
+from mnistkit.backends.engine import EngineApi
 from mnistkit.errors import MissingError
 from mnistkit.export import export
 from mnistkit.nets import zoo
@@ -69,6 +71,16 @@ def artifact(
     folder = tmp_path_factory.mktemp("artifact")
     write_run(source, quantize_source(source, digits_train), folder / "run")
     return Artifact.open(export(load_run(folder / "run"), folder / "out"))
+
+
+@pytest.fixture(scope="session")
+def api() -> EngineApi:
+    """The engine's C functions."""
+    try:
+        library = engine_library.engine_library() or engine_library.build_engine()
+    except MissingError as error:
+        pytest.skip(str(error))
+    return engine.api(library)
 
 
 @pytest.fixture(scope="session")

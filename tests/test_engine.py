@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 import torch
 from engine_nets import NETS, c_defines, graphs, mnk, parse_logits, pictures, write_digits
-from mnistkit import engine_library
-from mnistkit.backends import engine
 from mnistkit.backends.engine import EngineApi
 from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
 from mnistkit.export import c, native
@@ -27,15 +25,6 @@ from mnistkit.nets.spec import AvgPool, Conv, NetSpec, ReLU
 from mnistkit.quantization import reference
 
 TARGETS = Path(__file__).parent / "targets"
-
-
-@pytest.fixture(scope="module")
-def api() -> EngineApi:
-    try:
-        library = engine_library.engine_library() or engine_library.build_engine()
-    except MissingError as error:
-        pytest.skip(str(error))
-    return engine.api(library)
 
 
 def _sets(api: EngineApi) -> list[str]:

@@ -15,10 +15,7 @@ import numpy as np
 import pytest
 from cpp_build import BUILD, ROOT, build, run
 from engine_nets import graphs, mnk, pictures
-from mnistkit import engine_library
-from mnistkit.backends import engine
 from mnistkit.backends.engine import EngineApi
-from mnistkit.errors import MissingError
 from mnistkit.quantization import reference
 
 # What libFuzzer found worth keeping: one file a line, compressed, in base64.
@@ -26,15 +23,6 @@ CORPUS = Path(__file__).parent / "data" / "engine_corpus.txt"
 GUARDED = ("base", "nano", "strided", "grouped", "pooled", "single")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mmap as Linux has it")
-
-
-@pytest.fixture(scope="module")
-def api() -> EngineApi:
-    try:
-        library = engine_library.engine_library() or engine_library.build_engine()
-    except MissingError as error:
-        pytest.skip(str(error))
-    return engine.api(library)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def train(
     test set is scored once, at the end. Ctrl-C ends training early and leaves a usable run, its
     summary marked ``interrupted``. A loss that is not finite is a :class:`CheckError` naming the
     epoch and step, with the last whole epoch's checkpoint kept. Of several ``workers`` the first
-    alone writes; all return the same summary.
+    alone writes, and its summary is the run's.
     """
     with joined(workers, device, config.recipe.batch_size):
         trainer = _Trainer(config, train_set, run, torch.device(device), workers)

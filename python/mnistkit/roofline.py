@@ -31,6 +31,7 @@ class Roofline:
             raise MissingError(f"--roofline needs the engine: {engine_library.engine_missing()}")
         self._api = api(library)
         self._predictor = self._api.open(artifact.file("native", precision))
+        self._index = [one.name for one in self._api.kernels()].index(self._predictor.kernels)
         self._empty = self._predictor.bind(np.empty((0, 1, 28, 28), np.uint8))
         self._rates: dict[str, list[float]] = {"int8": [], "fp32": []}
         self._empty_us: list[float] = []
@@ -40,7 +41,7 @@ class Roofline:
         for precision, rates in self._rates.items():
             end = time.perf_counter() + _SLICE_S
             while (start := time.perf_counter()) < end:
-                done = self._api.peak(self._predictor.kernels, precision, _STEPS)
+                done = self._api.peak(self._index, precision, _STEPS)
                 rates.append(done / (time.perf_counter() - start))
         for _ in range(200):
             began = time.perf_counter_ns()

@@ -83,9 +83,10 @@ class EngineApi:
             for i in range(self._kernel_count())
         ]
 
-    def peak(self, kernels: str, precision: str, steps: int) -> int:
-        """Do ``steps`` steps of nothing but multiply-adds; return how many those were, 0: none."""
-        index = next(i for i, one in enumerate(self.kernels()) if one.name == kernels)
+    def peak(self, index: int, precision: str, steps: int) -> int:
+        """Do ``steps`` steps of nothing but the multiply-adds of a kernel set, by its place in
+        :meth:`kernels`; return how many those were, 0: none.
+        """
         return int(self._kernel_peak(index, precision == "int8", steps))
 
     def open(self, path: Path, kernels: str = "") -> EnginePredictor:

@@ -95,6 +95,27 @@ def test_the_whole_path(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "b.json").read_text())["rows"]) == 8
 
 
+def test_pretrained_names_the_packages_weights(tmp_path: Path) -> None:
+    """A folder of the same name does not stand in its way."""
+    (tmp_path / "nano").mkdir()
+    for command in (
+        ("quantize", "--pretrained", "nano", "--images", 512, "--dataset", "digits", "--out", "q"),
+        ("export", "--pretrained", "nano", "--onnx", "--out", "e"),
+        ("verify", "--pretrained", "nano", "--precision", "fp32", "--dataset", "digits"),
+        ("bench", "--pretrained", "nano", "--backend", "onnxruntime", "--duration", 0.02),
+    ):
+        code, printed, shown = mnistkit(*command, cwd=tmp_path)
+        assert code == 0, shown + printed
+        assert "nano" in printed
+    assert {path.name for path in tmp_path.iterdir()} == {"nano", "q", "e"}
+
+
+def test_a_run_is_read_by_eager_pytorch_alone(run: Path) -> None:
+    code, _, error = mnistkit("predict", "x.png", "--model", run, "--backend", "engine")
+    assert code == 2
+    assert "is not an artifact folder" in " ".join(error.split())
+
+
 def test_a_damaged_model_makes_verify_fail(artifact: Artifact, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))
     path = folder / "model-fp32.torchscript"
@@ -128,6 +149,8 @@ def test_a_floor_on_accuracy_fails_below_it(artifact: Artifact) -> None:
         (("bench", "nowhere"), 3, "mnistkit export"),
         (("predict", "nowhere.png"), 2, "nowhere.png"),
         (("nets", "huge"), 2, "known nets"),
+        (("export", "--pretrained", "huge"), 2, "no pretrained net 'huge'; the package has: base,"),
+        (("verify", "out", "--pretrained", "nano"), 2, "got both out and --pretrained nano"),
         (("nonsense",), 2, "No such command"),
     ],
 )

@@ -21,12 +21,15 @@ from mnistkit.cli_common import (
     MinBatchOption,
     OptBatchOption,
     PrecisionOption,
+    PretrainedOption,
     QuietOption,
     RunArgument,
     ThreadsOption,
     TrtFlavorOption,
     VerboseOption,
 )
+from mnistkit.cli_common import artifact as _artifact
+from mnistkit.cli_common import chosen as _chosen
 from mnistkit.cli_common import session as _session
 from mnistkit.cli_common import split as _split
 from mnistkit.cli_common import write_json as _write_json
@@ -57,6 +60,7 @@ app.command()(cli_train.train)
 @app.command()
 def quantize(
     source: RunArgument = None,
+    pretrained: PretrainedOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder to write; default: RUN-int8.")
     ] = None,
@@ -88,10 +92,9 @@ def quantize(
         from mnistkit import data, report
         from mnistkit.quantization import quantize as quantizing
         from mnistkit.quantization.qat import QatSettings
-        from mnistkit.source import resolve
         from mnistkit.training import devices
 
-        net = resolve(source)
+        net = _chosen(source, pretrained)
         devices.choose("cpu", threads)
         train_set = data.load(dataset or net.dataset, "train", data_dir)
         test_set = data.load(train_set.name, "test", data_dir)
@@ -123,6 +126,7 @@ def quantize(
 @app.command()
 def export(
     source: RunArgument = None,
+    pretrained: PretrainedOption = None,
     out: Annotated[Path, typer.Option(help="Artifact folder to write.")] = Path("out"),
     torchscript: Annotated[bool, typer.Option("--torchscript", help="TorchScript.")] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="ONNX.")] = False,
@@ -159,7 +163,6 @@ def export(
         from mnistkit import export as exporting
         from mnistkit import report
         from mnistkit.artifact import MANIFEST, Artifact
-        from mnistkit.source import resolve
 
         asked = {"torchscript": torchscript, "onnx": onnx, "native": native, "c": c_source}
         formats = [name for name, wanted in asked.items() if wanted]
@@ -171,7 +174,7 @@ def export(
 
             archs = tuple(_split(gpu_arch) or ())
             plans = BuildOptions(trt_flavor, archs, min_batch, opt_batch, max_batch)
-        net = resolve(source)
+        net = _chosen(source, pretrained)
         exporting.export(
             net,
             out,
@@ -190,6 +193,7 @@ def export(
 @app.command()
 def verify(
     folder: DirArgument = None,
+    pretrained: PretrainedOption = None,
     backend: BackendOption = None,
     precision: PrecisionOption = None,
     dataset: Annotated[
@@ -212,16 +216,16 @@ def verify(
     Examples:
       mnistkit verify out --json v.json
 
+      mnistkit verify --pretrained base
+
       mnistkit verify out --backend onnxruntime,libtorch --precision fp32
     """
     with _session(quiet, verbose) as console:
         from mnistkit import data, report
-        from mnistkit.artifact import Artifact
         from mnistkit.verify import verify as run_verify
 
-        artifact = Artifact.open(folder or _newest_artifact())
-        digits = data.load(dataset or artifact.dataset, "test", data_dir)
-        with console.bar("verify") as bar:
+        with _artifact(folder, pretrained) as artifact, console.bar("verify") as bar:
+            digits = data.load(dataset or artifact.dataset, "test", data_dir)
             figures = run_verify(
                 artifact,
                 digits,
@@ -257,6 +261,7 @@ def verify(
 @app.command()
 def bench(
     folder: DirArgument = None,
+    pretrained: PretrainedOption = None,
     backend: BackendOption = None,
     precision: PrecisionOption = None,
     batch: Annotated[str, typer.Option(metavar="N,M", help="Batch sizes.")] = "1,8,64,512",
@@ -283,15 +288,13 @@ def bench(
     """
     with _session(quiet, verbose) as console:
         from mnistkit import report
-        from mnistkit.artifact import Artifact
         from mnistkit.bench import bench as run_bench
 
         try:
             sizes = [int(size) for size in _split(batch) or []]
         except ValueError as error:
             raise UsageError(f"--batch: wanted numbers such as 1,8,64, got {batch!r}") from error
-        artifact = Artifact.open(folder or _newest_artifact())
-        with console.bar("bench") as bar:
+        with _artifact(folder, pretrained) as artifact, console.bar("bench") as bar:
             figures = run_bench(
                 artifact,
                 names=_split(backend),
@@ -321,8 +324,9 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="PNG, JPEG or IDX files.")],
     model: Annotated[
         str | None,
-        typer.Option(help="Artifact folder, run or pretrained net; default: the newest."),
+        typer.Option(help="Artifact folder, run or pretrained net; default: the newest run."),
     ] = None,
+    pretrained: PretrainedOption = None,
     backend: Annotated[str, typer.Option(help="Runtime to use on an artifact folder.")] = "eager",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     device: DeviceOption = "cpu",
@@ -333,13 +337,15 @@ def predict(
     """Read digits from pictures of any size, dark on light or light on dark.
 
     Examples:
-      mnistkit predict seven.png photo.jpg
+      mnistkit predict seven.png photo.jpg --pretrained base
 
       mnistkit predict t10k-images-idx3-ubyte.gz --model out --backend onnxruntime --json -
     """
     with _session(quiet, verbose) as console:
         from mnistkit.predict import open_model, predict_files
 
+        if pretrained:
+            model = str(_chosen(model, pretrained).path)
         with open_model(model, backend, precision, device) as predictor:
             records = []
             for record in predict_files(predictor, files):
@@ -359,12 +365,6 @@ app.command()(cli_info.doctor)
 app.command("build-runner")(cli_info.build_runner)
 app.command()(cli_trt.lint)
 app.command("build-engine")(cli_trt.build_engine)
-
-
-def _newest_artifact() -> Path:
-    from mnistkit.artifact import newest
-
-    return newest()
 
 
 def run() -> None:

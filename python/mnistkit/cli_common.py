@@ -8,14 +8,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnistkit.errors import MnistkitError
+from mnistkit.errors import MnistkitError, UsageError
 
 if TYPE_CHECKING:
+    from mnistkit.artifact import Artifact
     from mnistkit.console import Console
+    from mnistkit.source import Source
 
 RunArgument = Annotated[
     str | None,
@@ -23,6 +26,10 @@ RunArgument = Annotated[
         metavar="[RUN_OR_NAME]",
         help="A training run's folder or a pretrained net; default: the newest run, else 'base'.",
     ),
+]
+PretrainedOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The package's own weights of this net, whatever is here."),
 ]
 DirArgument = Annotated[
     Path | None,
@@ -56,6 +63,38 @@ OptBatchOption = Annotated[
     int | None, typer.Option(help="Batch that a TensorRT plan is tuned for; default: 64.")
 ]
 MaxBatchOption = Annotated[int, typer.Option(help="Largest batch of a TensorRT plan.")]
+
+
+def chosen(run_or_name: str | None, pretrained: str | None) -> Source:
+    """The trained net that was asked for: a run folder, a name, or what ``--pretrained`` names."""
+    from mnistkit import source
+
+    if pretrained is None:
+        return source.resolve(run_or_name)
+    _refuse_both(run_or_name, pretrained)
+    return source.pretrained(pretrained)
+
+
+@contextmanager
+def artifact(folder: Path | None, pretrained: str | None) -> Iterator[Artifact]:
+    """The artifact folder that was asked for, the newest, or one of a pretrained net, made here."""
+    from mnistkit.artifact import Artifact, newest
+
+    if pretrained is None:
+        yield Artifact.open(folder or newest())
+        return
+    _refuse_both(folder, pretrained)
+    from mnistkit import export, source
+
+    with TemporaryDirectory(prefix="mnistkit-") as parent:
+        made = Path(parent) / pretrained
+        export.export(source.pretrained(pretrained), made, list(export.FORMATS))
+        yield Artifact.open(made)
+
+
+def _refuse_both(given: str | Path | None, pretrained: str) -> None:
+    if given is not None:
+        raise UsageError(f"got both {given} and --pretrained {pretrained}; give one of them")
 
 
 def split(text: str | None) -> list[str] | None:

@@ -53,6 +53,10 @@ def train(
     hold_out: Annotated[
         int | None, typer.Option(min=0, help="Training images kept back and scored each epoch.")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="A run folder or pretrained net whose answers to learn from too."),
+    ] = None,
     mixed_precision: Annotated[
         bool, typer.Option("--mixed-precision", help="Multiply in bfloat16.")
     ] = False,
@@ -95,7 +99,13 @@ def train(
 
         config = settings.run_config(
             settings.read(config_file) if config_file else {},
-            {"net": net, "dataset": dataset, "seed": seed, "hold_out": hold_out},
+            {
+                "net": net,
+                "dataset": dataset,
+                "seed": seed,
+                "hold_out": hold_out,
+                "teacher": teacher,
+            },
             {
                 "epochs": epochs,
                 "batch_size": batch_size,

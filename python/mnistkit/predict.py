@@ -11,6 +11,7 @@ import numpy as np
 from mnistkit import backends
 from mnistkit.artifact import MANIFEST, Artifact
 from mnistkit.backends.base import Predictor
+from mnistkit.errors import UsageError
 from mnistkit.preprocess import read_images
 
 
@@ -38,6 +39,11 @@ def open_model(name: str | None, backend: str, precision: str, device: str = "cp
     from mnistkit.nets.deploy_module import DeployNet
     from mnistkit.source import resolve
 
+    if (backend, precision) != ("eager", "fp32"):
+        raise UsageError(
+            f"{name or 'a training run'} is not an artifact folder, which --backend {backend} "
+            f"--precision {precision} reads; make one with: mnistkit export {name or ''} --out out"
+        )
     module = DeployNet(resolve(name).graph()).to(torch_device(device))
     return TorchPredictor(module, device, threads=0)
 

@@ -84,7 +84,7 @@ def resolve(run_or_name: str | None) -> Source:
     if (path / checkpoint.CONFIG).is_file():
         return load_run(path)
     if run_or_name in pretrained_names():
-        return load_run(PRETRAINED / run_or_name)
+        return pretrained(run_or_name)
     known = ", ".join(pretrained_names()) or "none"
     if path.exists():
         raise UsageError(f"{path} is not a training run (it has no {checkpoint.CONFIG})")
@@ -92,6 +92,15 @@ def resolve(run_or_name: str | None) -> Source:
         f"{run_or_name!r} is neither a training run's folder nor a pretrained net "
         f"(pretrained: {known}); train one with: mnistkit train --out runs/{path.name}"
     )
+
+
+def pretrained(name: str) -> Source:
+    """The package's own weights of a net; :class:`UsageError` where it has none of that name."""
+    if name not in pretrained_names():
+        raise UsageError(
+            f"no pretrained net {name!r}; the package has: {', '.join(pretrained_names())}"
+        )
+    return load_run(PRETRAINED / name)
 
 
 def load_run(path: Path) -> Source:

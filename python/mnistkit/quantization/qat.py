@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from mnistkit.data import Digits, batches
 from mnistkit.errors import CheckError
 from mnistkit.nets.deploy import AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp, Op
-from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.quantization.graph import INPUT_QUANT_SCALE, QMAX, quantize_weight
 from mnistkit.training.augment import Augment
+from mnistkit.training.distillation import Teacher
 from mnistkit.training.recipe import Recipe
 
 ProgressHook = Callable[[float, float], None]
@@ -141,8 +141,8 @@ def fine_tune(
     al. 2015). What is returned is the mean of the weights over the last steps. Raises
     :class:`CheckError` where the loss is not finite.
     """
-    student, teacher = Student(graph, ranges), DeployNet(graph)
-    mean = Student(graph, ranges)
+    student, mean = Student(graph, ranges), Student(graph, ranges)
+    teacher = Teacher(graph, settings.temperature)
     augment = Augment(_gentle(recipe), torch.device("cpu"))
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr)
     steps = settings.epochs * max(len(train_set) // settings.batch_size, 1)
@@ -151,9 +151,7 @@ def fine_tune(
     for _ in range(settings.epochs):
         for rows in batches(len(train_set), settings.batch_size, generator):
             images = augment(train_set.images[rows], generator)
-            with torch.no_grad():
-                wanted = (teacher.ops(images).flatten(1) / settings.temperature).softmax(1)
-            loss = F.cross_entropy(student(images) / settings.temperature, wanted)
+            loss = teacher.loss(student(images), images)
             rate = settings.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
             for group in optimizer.param_groups:
                 group["lr"] = rate

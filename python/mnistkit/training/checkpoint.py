@@ -36,7 +36,10 @@ _METADATA = "mnistkit"
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run is: equal configurations give equal runs on the same machine."""
+    """What a run is: equal configurations give equal runs on the same machine.
+
+    ``teacher`` is the run folder, or the name of the pretrained net, that it is distilled from.
+    """
 
     spec: NetSpec
     recipe: Recipe

@@ -18,9 +18,11 @@ from mnistkit.environment import versions
 from mnistkit.errors import ArtifactError, CheckError, UsageError
 from mnistkit.nets.module import DigitNet
 from mnistkit.paths import write_text
+from mnistkit.source import resolve
 from mnistkit.training import checkpoint
 from mnistkit.training.augment import Augment
 from mnistkit.training.checkpoint import RunConfig
+from mnistkit.training.distillation import Teacher
 from mnistkit.training.distributed import ALONE, Workers, joined
 from mnistkit.training.ema import WeightAverage
 from mnistkit.training.metrics import evaluate
@@ -142,6 +144,7 @@ class _Trainer:
         self.parallel = workers.parallel(self.net)
         self.optimizers = optimizers_for(self.net, config.recipe)
         self.augment = Augment(config.recipe, device)
+        self.teacher = _teacher(config, device)
         self.epoch = 0
 
     @property
@@ -223,7 +226,12 @@ class _Trainer:
         recipe = self.config.recipe
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.mixed_precision):
             logits = self.parallel(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        if self.teacher is not None:
+            # Softening divides the gradient by the temperature's square.
+            taught = recipe.temperature**2 * self.teacher.loss(logits, images)
+            loss = torch.lerp(loss, taught, recipe.distill)
         self.net.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers:
@@ -269,6 +277,21 @@ class _Trainer:
             tensors,
             {"epoch": str(self.epoch), "net": self.config.spec.name},
         )
+
+
+def _teacher(config: RunConfig, device: torch.device) -> Teacher | None:
+    if config.teacher is None:
+        return None
+    source = resolve(config.teacher)
+    seen = checkpoint.read_config(source.path)
+    if seen.dataset == config.dataset and seen.hold_out < config.hold_out:
+        raise UsageError(
+            f"the teacher {source.name} has seen the images that --hold-out {config.hold_out} "
+            f"keeps back; train a teacher with the same --hold-out first"
+        )
+    mixed = source.recipe().mixed_precision
+    temperature = config.recipe.temperature
+    return Teacher(source.graph(), temperature, device, mixed_precision=mixed)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

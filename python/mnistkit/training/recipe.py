@@ -17,7 +17,8 @@ class Recipe:
     SGD with Nesterov momentum under a one-cycle schedule (Smith 2018), random affine
     augmentation, and an exponential moving average of the weights (Polyak averaging), which is
     what is evaluated and saved. ``muon`` is the peak rate of Muon, which then takes the
-    convolutions before batch norms over from SGD; 0 leaves all to SGD.
+    convolutions before batch norms over from SGD; 0 leaves all to SGD. Where a run has a teacher,
+    ``distill`` is the share of the loss that its answers have, softened by ``temperature``.
     """
 
     epochs: int = 19
@@ -34,6 +35,8 @@ class Recipe:
     scale: float = 0.10
     shear: float = 0.15
     elastic: float = 0.0
+    distill: float = 0.7
+    temperature: float = 2.0
     mixed_precision: bool = False
 
     def __post_init__(self) -> None:
@@ -52,6 +55,8 @@ class Recipe:
             "scale": (0, 0.9),
             "shear": (0, 2),
             "elastic": (0, 20),
+            "distill": (0, 1),
+            "temperature": (0.1, 100),
             "mixed_precision": (0, 1),
         }
         for name, (low, high) in limits.items():
@@ -96,6 +101,7 @@ RECIPES: dict[str, Recipe] = {
         scale=0.05,
         shear=0.1,
     ),
+    "teacher": Recipe(muon=0.015, elastic=0.5, mixed_precision=True),
     # Batch, rate and epochs as published.
     "ref-10066": Recipe(
         epochs=17, batch_size=64, peak_lr=0.1, weight_decay=2e-4, ema_decay=0.9995, elastic=0.3

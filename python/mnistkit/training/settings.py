@@ -51,6 +51,7 @@ def run_config(
         str(chosen.get("dataset", "auto")),
         int(chosen.get("seed", 0)),
         int(chosen.get("hold_out", 0)),
+        chosen.get("teacher"),
     )
 
 

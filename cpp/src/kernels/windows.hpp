@@ -12,22 +12,37 @@
 namespace mnistkit::engine {
 namespace {
 
-inline constexpr std::uint32_t kWidestRow = kSide + 2 * 15;
+// Half of each of eight bytes.
+inline std::uint64_t halves(std::uint64_t bytes) { return bytes >> 1 & 0x7f7f7f7f7f7f7f7f; }
 
 // One image. V::expand makes the windows of kPixels or more pixels from the bytes of a row, and
 // may read 32 bytes; what it writes past the end of a row is the next row's, or slack.
+//
+// The whole image is halved first: a row read again at once, in other pieces than it was written
+// in, would wait for its stores.
 template <class V>
 void windows_of_pixels(const Map& map, const std::uint8_t* image, std::byte* out) {
   constexpr std::uint32_t kStride = static_cast<std::uint32_t>(V::kUnits) * V::kPixels;
+  constexpr std::uint32_t kWidest = kSide + 2 * 15, kRow = round_up(kWidest, 16) + 32;
+  static_assert(kSide % 4 == 0 && kSide >= 8);
   const std::uint32_t border = map.border, height = kSide + 2 * border;
-  std::uint8_t row[round_up(kWidestRow, 16) + 32] = {};
-  for (std::uint32_t y = 0; y < height; ++y, out += map.pitch * 4) {
-    const bool inside = y >= border && y < border + kSide;
-    if (y == border + kSide) std::memset(row, 0, sizeof row);
-    for (std::uint32_t x = 0; inside && x < kSide; ++x) {
-      row[border + x] = image[(y - border) * kSide + x] >> 1;
+  alignas(64) std::uint8_t rows[kWidest * kRow];
+  std::memset(rows, 0, std::size_t{height} * kRow);
+  for (std::uint32_t y = 0; y < kSide; ++y) {
+    const std::uint8_t* from = image + y * kSide;
+    std::uint8_t* to = rows + (border + y) * kRow + border;
+    for (std::uint32_t x = 0; x < kSide; x += 8) {
+      const std::uint32_t at = x + 8 <= kSide ? x : kSide - 8;  // the last eight overlap
+      std::uint64_t bytes;
+      std::memcpy(&bytes, from + at, 8);
+      bytes = halves(bytes);
+      std::memcpy(to + at, &bytes, 8);
     }
-    for (std::uint32_t x = 0; x < map.pitch; x += kStride) V::expand(row + x, out + x * 4);
+  }
+  for (std::uint32_t y = 0; y < height; ++y, out += map.pitch * 4) {
+    for (std::uint32_t x = 0; x < map.pitch; x += kStride) {
+      V::expand(rows + y * kRow + x, out + x * 4);
+    }
   }
 }
 

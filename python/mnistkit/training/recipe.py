@@ -89,6 +89,7 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
+    "base": Recipe(muon=0.015, elastic=0.5),
     # A small net underfits: less distortion, no decay, more and larger steps.
     "small": Recipe(peak_lr=0.1),
     "nano": Recipe(

@@ -35,7 +35,7 @@ STUDIES = Path("runs/study")
 
 
 _TEACHER = STUDIES / zoo.TEACHER.name / "seed0"
-_TAUGHT = ("base", "small", "nano")
+_TAUGHT = ("base", "nano")
 
 
 def _config(net: str, seed: int) -> checkpoint.RunConfig:

@@ -54,9 +54,10 @@ def export(
 ) -> Path:
     """Write the artifact folder of a trained net and return its path.
 
-    Each format is written in each of the precisions that it knows; left out, they are fp32, fp16
-    and, where the net was quantized, int8. ``trt`` adds TensorRT plans and the ONNX files that
-    they are built from. An existing artifact is replaced only with ``force``.
+    Each format is written in each of the precisions that it knows; left out, they are those of
+    fp32, fp16 and, where the net was quantized, int8 that a format here can hold. ``trt`` adds
+    TensorRT plans and the ONNX files that they are built from. An existing artifact is replaced
+    only with ``force``.
 
     Raises :class:`UsageError` for a precision or format that is not known, or a folder that cannot
     be written to, and :class:`MissingError` where a plan cannot be built on this machine.
@@ -64,9 +65,7 @@ def export(
     from mnistkit.quantization.store import dumps
     from mnistkit.training.checkpoint import WEIGHTS, save_tensors
 
-    if precisions is None:
-        precisions = PRECISIONS if source.quantized else ("fp32", "fp16")
-    if unknown := sorted(set(precisions) - set(PRECISIONS)):
+    if unknown := sorted(set(precisions or ()) - set(PRECISIONS)):
         raise UsageError(f"unknown precision {', '.join(unknown)}; known: {', '.join(PRECISIONS)}")
     if (out / MANIFEST).exists() and not force:
         raise UsageError(f"{out} holds an artifact already; replace it with --force")
@@ -76,9 +75,12 @@ def export(
         tensorrt.targets(trt, out)  # what cannot be built here is said before any work
         formats = [*formats, *({"onnx"} - set(formats))]
     modules = [format_module(name) for name in formats]
-    for precision in precisions:
-        if not any(precision in module.PRECISIONS for module in modules):
-            raise UsageError(f"{' and '.join(formats)} cannot hold {precision}")
+    possible = {precision for module in modules for precision in module.PRECISIONS}
+    if precisions is None:
+        had = PRECISIONS if source.quantized else ("fp32", "fp16")
+        precisions = [precision for precision in had if precision in possible]
+    if beyond := sorted(set(precisions) - possible):
+        raise UsageError(f"{' and '.join(formats)} cannot hold {', '.join(beyond)}")
     graph = source.graph()
     int8, origin = source.int8() if "int8" in precisions else (None, None)
     # Rendered in full before the first write: a fault leaves the folder as it was.

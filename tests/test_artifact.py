@@ -16,7 +16,7 @@ from mnistkit.artifact import Artifact, newest
 from mnistkit.errors import ArtifactError, MissingError, UsageError
 from mnistkit.export import export, reference_logits
 from mnistkit.golden import golden_digits, read_golden_bin
-from mnistkit.source import Source
+from mnistkit.source import Source, load_run
 
 
 @pytest.fixture
@@ -136,6 +136,16 @@ def test_an_artifact_is_replaced_only_with_force(source: Source, copy: Path) -> 
         export(source, copy)
     export(source, copy, ["onnx"], ["fp32"], force=True)
     assert Artifact.open(copy).precisions == ("fp32",)
+
+
+def test_left_out_precisions_are_those_that_the_format_holds(
+    artifact: Artifact, tmp_path: Path
+) -> None:
+    run = load_run(artifact.path.parent / "run")
+    assert set(Artifact.open(export(run, tmp_path / "n", ["native"])).precisions) == {
+        "fp32",
+        "int8",
+    }
 
 
 @pytest.mark.parametrize(

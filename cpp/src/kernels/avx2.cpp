@@ -19,10 +19,13 @@ bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 
 }  // namespace
 
-static constexpr Paths kInt8 = {path<Int8<Pixels, PairDot>>(), path<Int8<Images, PairDot>>(),
-                                peak<Int8<Images, PairDot>>};
+static constexpr Paths kInt8 = {path<bits256::Int8<bits256::Pixels, PairDot>>(),
+                                path<bits256::Int8<bits256::Images, PairDot>>(),
+                                peak<bits256::Int8<bits256::Images, PairDot>>};
 extern const Paths kAvx2Fp32;  // AVX-VNNI's too
-const Paths kAvx2Fp32 = {path<Fp32<Pixels>>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
+const Paths kAvx2Fp32 = {path<bits256::Fp32<bits256::Pixels>>(),
+                         path<bits256::Fp32<bits256::Images>>(),
+                         peak<bits256::Fp32<bits256::Images>>};
 
 extern const KernelSet kAvx2;
 const KernelSet kAvx2 = {"avx2", "AVX2 and FMA", supported, &kInt8, &kAvx2Fp32};

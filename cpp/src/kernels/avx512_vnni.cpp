@@ -3,6 +3,7 @@
 
 #include "peak.hpp"
 #include "run.hpp"
+#include "x86_256.hpp"
 
 namespace mnistkit::engine {
 namespace {
@@ -82,6 +83,13 @@ struct Images {
   static void put_word(std::byte* at, Word value) { _mm512_storeu_si512(at, value); }
 };
 
+struct HalfDot {
+  template <bool>
+  static __m256i add(__m256i acc, __m256i value, __m256i weight) {
+    return _mm256_dpbusd_epi32(acc, value, weight);
+  }
+};
+
 template <class Lanes>
 struct Int8 : Lanes {
   static constexpr bool kInt8 = true;
@@ -111,7 +119,7 @@ struct Int8 : Lanes {
     if constexpr (kSignedOut) {
       return _mm512_xor_si512(_mm512_packs_epi16(ab, cd), _mm512_set1_epi8(-128));
     } else {
-      return _mm512_min_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(127));
+      return _mm512_max_epi8(_mm512_packs_epi16(ab, cd), _mm512_setzero_si512());
     }
   }
   template <bool kSignedOut>
@@ -206,6 +214,13 @@ struct Fp32 : Lanes {
   }
 };
 
+struct PixelsInt8 : Int8<Pixels> {
+  using Half = bits256::Int8<bits256::Pixels, HalfDot>;
+};
+struct PixelsFp32 : Fp32<Pixels> {
+  using Half = bits256::Fp32<bits256::Pixels>;
+};
+
 bool supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -214,9 +229,9 @@ bool supported() {
 
 }  // namespace
 
-static constexpr Paths kInt8 = {path<Int8<Pixels>, true>(), path<Int8<Images>, true>(),
+static constexpr Paths kInt8 = {path<PixelsInt8, true>(), path<Int8<Images>, true>(),
                                 peak<Int8<Images>>};
-static constexpr Paths kFp32 = {path<Fp32<Pixels>>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
+static constexpr Paths kFp32 = {path<PixelsFp32>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
 
 extern const KernelSet kAvx512Vnni;
 const KernelSet kAvx512Vnni = {"avx512-vnni", "AVX-512 with VNNI", supported, &kInt8, &kFp32};

@@ -22,8 +22,9 @@ bool supported() {
 
 }  // namespace
 
-static constexpr Paths kInt8 = {path<Int8<Pixels, VnniDot>, true>(),
-                                path<Int8<Images, VnniDot>, true>(), peak<Int8<Images, VnniDot>>};
+static constexpr Paths kInt8 = {path<bits256::Int8<bits256::Pixels, VnniDot>, true>(),
+                                path<bits256::Int8<bits256::Images, VnniDot>, true>(),
+                                peak<bits256::Int8<bits256::Images, VnniDot>>};
 extern const Paths kAvx2Fp32;
 
 extern const KernelSet kAvxVnni;

@@ -7,8 +7,9 @@
 //
 // V gives: kInt8; kImages, kPixels (lanes a unit has), kUnits (units a vector has), kVectors
 // (vectors a tile has); Reg, Acc, Weight; load, weight, start, mac, larger, pack or bits, store,
-// store_pooled, add_sums. A set includes this file inside its own unnamed namespace's reach: each
-// is compiled with other flags, so nothing here may be shared between translation units.
+// store_pooled, add_sums; where it has two units, Half, which has one. A set includes this file
+// inside its own unnamed namespace's reach: each is compiled with other flags, so nothing here may
+// be shared between translation units.
 #pragma once
 
 #include <cstddef>
@@ -27,10 +28,10 @@ inline const Unit* unit_at(const Step& step, std::uint32_t index) {
 
 // acc[n][o] += the products of vector n with output channel o, over all steps of the weights.
 // `at` are kUnits pointers for each vector; `row` is the size of one output channel's weights.
-template <class V, bool kSigned, int N>
+template <class V, bool kSigned, int N, int O>
 MNISTKIT_INLINE void accumulate(const Step& step, const std::byte* const (&at)[N * V::kUnits],
                                 const std::byte* weights, std::size_t row,
-                                typename V::Acc (&acc)[N][4]) {
+                                typename V::Acc (&acc)[N][O]) {
   const std::uint32_t* tap = step.tap;
   const std::uint32_t* const end = tap + step.taps;
   for (; tap != end; ++tap, weights += 4) {
@@ -39,7 +40,7 @@ MNISTKIT_INLINE void accumulate(const Step& step, const std::byte* const (&at)[N
     MNISTKIT_UNROLL
     for (int n = 0; n < N; ++n) value[n] = V::template load<kSigned>(&at[n * V::kUnits], offset);
     MNISTKIT_UNROLL
-    for (int o = 0; o < 4; ++o) {
+    for (int o = 0; o < O; ++o) {
       const typename V::Weight weight = V::weight(weights + o * row);
       MNISTKIT_UNROLL
       for (int n = 0; n < N; ++n) {
@@ -51,10 +52,11 @@ MNISTKIT_INLINE void accumulate(const Step& step, const std::byte* const (&at)[N
 }
 
 // Stores four output channels of one vector of units.
-template <class V, bool kPooled>
-MNISTKIT_INLINE void finish(const Step& step, typename V::Acc (&acc)[4], std::uint32_t quad,
-                            std::byte* out, std::byte* sums, const Unit* const* units) {
-  if constexpr (!kPooled) {
+template <class V, bool kPooled, bool kSums = !kPooled>
+MNISTKIT_INLINE void finish(const Step& step, const Op& op, typename V::Acc (&acc)[4],
+                            std::uint32_t quad, std::byte* out, std::byte* sums,
+                            const Unit* const* units) {
+  if constexpr (kSums) {
     if (step.sums) {
       MNISTKIT_UNROLL
       for (int o = 0; o < 4; ++o) V::add_sums(sums, quad * 4 + o, acc[o], units);
@@ -63,7 +65,7 @@ MNISTKIT_INLINE void finish(const Step& step, typename V::Acc (&acc)[4], std::ui
   }
   const std::size_t plane = std::size_t{4} * V::kImages * step.out.plane;
   if constexpr (V::kInt8) {
-    const float* multiplier = step.op->multiplier + quad * 4;
+    const float* multiplier = op.multiplier + quad * 4;
     const auto packed = step.out.is_signed ? V::template pack<true>(acc, multiplier)
                                            : V::template pack<false>(acc, multiplier);
     if constexpr (kPooled) {
@@ -74,7 +76,7 @@ MNISTKIT_INLINE void finish(const Step& step, typename V::Acc (&acc)[4], std::ui
   } else {
     MNISTKIT_UNROLL
     for (int o = 0; o < 4; ++o) {
-      const auto value = step.op->relu ? V::relu(acc[o]) : acc[o];
+      const auto value = op.relu ? V::relu(acc[o]) : acc[o];
       if constexpr (kPooled) {
         V::store_pooled(value, out + (quad * 4 + o) * plane, units);
       } else {
@@ -86,15 +88,16 @@ MNISTKIT_INLINE void finish(const Step& step, typename V::Acc (&acc)[4], std::ui
 
 // G vectors of units, with kWindow values to take the largest of for each (1 without a pool).
 template <class V, bool kSigned, int G, int kWindow>
-MNISTKIT_INLINE void tile(const Step& step, const std::byte* in, std::byte* out, std::byte* sums,
-                          const Unit* const (&units)[G * V::kUnits]) {
+MNISTKIT_INLINE void tile(const Step& step, const Op& op, const std::byte* in, std::byte* out,
+                          std::byte* sums, const Unit* const (&units)[G * V::kUnits],
+                          std::uint32_t quad) {
   // Where a whole window would not fit into the registers, its values come in several passes.
   constexpr int kPass = G * kWindow <= V::kVectors ? kWindow : V::kVectors / G;
   const std::size_t pixel = std::size_t{4} * V::kImages, row_below = pixel * step.in.pitch;
   const std::size_t window[4] = {0, kWindow == 2 ? row_below : pixel, row_below, row_below + pixel};
   const std::size_t row = std::size_t{4} * step.taps;
-  const std::uint32_t quads = step.op->padded_out() / 4;
-  for (std::uint32_t quad = 0; quad < quads; ++quad) {
+  const std::uint32_t quads = op.padded_out() / 4;
+  for (; quad < quads; ++quad) {
     typename V::Acc best[G][4];
     MNISTKIT_UNROLL
     for (int first = 0; first < kWindow; first += kPass) {
@@ -110,7 +113,7 @@ MNISTKIT_INLINE void tile(const Step& step, const std::byte* in, std::byte* out,
         MNISTKIT_UNROLL
         for (int o = 0; o < 4; ++o) acc[n][o] = V::start(step.bias + (quad * 4 + o) * 4);
       }
-      accumulate<V, kSigned, G * kPass>(step, at, step.op->weights + quad * 4 * row, row, acc);
+      accumulate<V, kSigned, G * kPass, 4>(step, at, op.weights + quad * 4 * row, row, acc);
       MNISTKIT_UNROLL
       for (int n = 0; n < G * kPass; ++n) {
         MNISTKIT_UNROLL
@@ -122,19 +125,57 @@ MNISTKIT_INLINE void tile(const Step& step, const std::byte* in, std::byte* out,
     }
     MNISTKIT_UNROLL
     for (int g = 0; g < G; ++g)
-      finish<V, (kWindow > 1)>(step, best[g], quad, out, sums, units + g * V::kUnits);
+      finish<V, (kWindow > 1)>(step, op, best[g], quad, out, sums, units + g * V::kUnits);
   }
 }
 
+// A unit alone, neither pooled nor summed: one vector by eight output channels, since four
+// accumulators would leave the multipliers waiting. Returns how many fours of channels are done.
+template <class V, bool kSigned>
+MNISTKIT_INLINE std::uint32_t one_unit(const Step& step, const Op& op, const std::byte* in,
+                                       std::byte* out, const Unit* unit) {
+  static_assert(V::kUnits == 1);
+  constexpr int kQuads = 2;
+  const std::byte* const at[1] = {in + unit->in};
+  const std::size_t row = std::size_t{4} * step.taps;
+  const std::uint32_t quads = op.padded_out() / 4;
+  std::uint32_t quad = 0;
+  for (; quad + kQuads <= quads; quad += kQuads) {
+    typename V::Acc acc[1][kQuads * 4];
+    MNISTKIT_UNROLL
+    for (int o = 0; o < kQuads * 4; ++o) {
+      acc[0][o] = V::start(step.bias + (quad * 4 + static_cast<std::uint32_t>(o)) * 4);
+    }
+    accumulate<V, kSigned, 1, kQuads * 4>(step, at, op.weights + quad * 4 * row, row, acc);
+    MNISTKIT_UNROLL
+    for (int q = 0; q < kQuads; ++q) {
+      typename V::Acc four[4];
+      MNISTKIT_UNROLL
+      for (int o = 0; o < 4; ++o) four[o] = acc[0][q * 4 + o];
+      finish<V, false, false>(step, op, four, quad + static_cast<std::uint32_t>(q), out, nullptr,
+                              &unit);
+    }
+  }
+  return quad;
+}
+
 template <class V, bool kSigned, int G, int kWindow>
-void tiles(const Step& step, const std::byte* in, std::byte* out, std::byte* sums,
+void tiles(const Step& shared, const std::byte* in, std::byte* out, std::byte* sums,
            std::uint32_t unit) {
+  const Step step = shared;  // a copy that no stored byte can be thought to change
+  const Op op = *shared.op;
   constexpr std::uint32_t kStride = G * V::kUnits;
   for (; unit + (G > 1 ? kStride : 1) <= step.unit_count; unit += kStride) {
     const Unit* units[kStride];
     MNISTKIT_UNROLL
     for (std::uint32_t u = 0; u < kStride; ++u) units[u] = unit_at(step, unit + u);
-    tile<V, kSigned, G, kWindow>(step, in, out, sums, units);
+    std::uint32_t quad = 0;
+    if constexpr (G == 1 && kWindow == 1 && requires { typename V::Half; }) {
+      if (unit + 1 == step.unit_count && !step.sums) {
+        quad = one_unit<typename V::Half, kSigned>(step, op, in, out, units[0]);
+      }
+    }
+    tile<V, kSigned, G, kWindow>(step, op, in, out, sums, units, quad);
   }
   if constexpr (G > 1) tiles<V, kSigned, G / 2, kWindow>(step, in, out, sums, unit);
 }

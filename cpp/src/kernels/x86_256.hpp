@@ -1,4 +1,5 @@
-// 256-bit x86 kernels, for AVX2 and AVX-VNNI: `Dot` multiplies, the rest is the same.
+// 256-bit x86 kernels, for AVX2, AVX-VNNI and what is left over in AVX-512: `Dot` multiplies, the
+// rest is the same.
 #pragma once
 
 #include <immintrin.h>
@@ -8,6 +9,7 @@
 
 namespace mnistkit::engine {
 namespace {
+namespace bits256 {
 
 // Eight lanes are one unit of eight pixels.
 struct Pixels {
@@ -119,7 +121,7 @@ struct Int8 : Lanes {
     if constexpr (kSignedOut) {
       return _mm256_xor_si256(_mm256_packs_epi16(ab, cd), _mm256_set1_epi8(-128));
     } else {
-      return _mm256_min_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(127));
+      return _mm256_max_epi8(_mm256_packs_epi16(ab, cd), _mm256_setzero_si256());
     }
   }
   template <bool kSignedOut>
@@ -208,5 +210,6 @@ struct Fp32 : Lanes {
   }
 };
 
+}  // namespace bits256
 }  // namespace
 }  // namespace mnistkit::engine

@@ -154,6 +154,16 @@ def test_pictures_events_and_mixed_precision(tmp_path: Path) -> None:
     }
 
 
+def test_a_refused_run_writes_no_events(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run = tmp_path / "run"
+    assert train("--net", "nano", "--epochs", 1, "--out", run)[0] == 0
+    before = sorted(run.iterdir())
+    code, _, errors = train("--net", "nano", "--epochs", 1, "--tensorboard", "--out", run)
+    assert (code, "--resume" in errors) == (2, True)
+    assert sorted(run.iterdir()) == before
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
     run = tmp_path / "run"

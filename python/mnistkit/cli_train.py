@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -175,9 +175,13 @@ def _events(run: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
         raise UsageError(f"{run} is not a folder")
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(run / "tensorboard")) as writer:
+    with ExitStack() as stack:
+        writer: SummaryWriter | None = None  # made by the first record: it makes the folder
 
         def write(record: dict[str, Any]) -> None:
+            nonlocal writer
+            if writer is None:
+                writer = stack.enter_context(SummaryWriter(str(run / "tensorboard")))
             for name, value in record.items():
                 if name != "epoch":
                     writer.add_scalar(name, value, record["epoch"])

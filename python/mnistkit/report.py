@@ -95,43 +95,27 @@ def bench_table(report: Mapping[str, Any]) -> Table:
     """One line per backend, precision and batch: the engine alone, then end to end."""
     engine = {_key(row): row for row in report["rows"] if not row["end_to_end"]}
     whole = {_key(row): row for row in report["rows"] if row["end_to_end"]}
-    peak = "roofline" in report
     lines = []
     for key, row in engine.items():
         other = whole[key]
-        lines.append(
-            (
-                row["backend"],
-                row["precision"],
-                str(row["batch"]),
-                f"{row['p50_us']:.1f}",
-                f"{row['p99_us']:.1f}",
-                f"{other['p50_us']:.1f}",
-                f"{other['images_per_second']:,.0f}",
-                f"{row['load_ms']:.0f}",
-                f"{row['peak_rss_mb']:.0f}",
-                *(
-                    [f"{row['share_of_peak']:.0%}" if "share_of_peak" in row else ""]
-                    if peak
-                    else []
-                ),
-            )
-        )
-    columns = (
-        "backend",
-        "precision",
-        "batch",
-        "engine p50 µs",
-        "p99 µs",
-        "end-to-end p50 µs",
-        "images/s",
-        "load ms",
-        "peak MB",
-        *(["of peak"] if peak else []),
-    )
+        line = {
+            "backend": row["backend"],
+            "precision": row["precision"],
+            "batch": str(row["batch"]),
+            "engine p50 µs": f"{row['p50_us']:.1f}",
+            "p99 µs": f"{row['p99_us']:.1f}",
+            "end-to-end p50 µs": f"{other['p50_us']:.1f}",
+            "images/s": f"{other['images_per_second']:,.0f}",
+            "load ms": f"{row['load_ms']:.0f}",
+            "peak MB": f"{row['peak_rss_mb']:.0f}",
+        }
+        if "roofline" in report:
+            line["of peak"] = f"{row['share_of_peak']:.0%}" if "share_of_peak" in row else ""
+        lines.append(line)
     first = report["rows"][0]
     where = f"{report['environment']['processor']}, {first['device']}, {first['threads']} thread(s)"
-    return table(f"{report['artifact']['net']} on {where}", columns, lines)
+    title = f"{report['artifact']['net']} on {where}"
+    return table(title, tuple(lines[0]), [tuple(line.values()) for line in lines])
 
 
 def roofline_text(report: Mapping[str, Any]) -> str:

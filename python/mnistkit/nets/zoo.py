@@ -116,25 +116,12 @@ def _nano() -> NetSpec:
     return NetSpec("nano", layers, "under 2,500 parameters, for microcontrollers")
 
 
-def _teacher() -> NetSpec:
-    layers = (
-        *(*_conv(32), *_conv(32), MaxPool()),
-        *(*_conv(64), *_conv(64), MaxPool(), *_conv(96)),
-        *_head(),
-    )
-    return NetSpec("teacher", layers, "a wide net to distil from")
-
-
 _MAKERS = (_base, _small, _nano, _ref_18738, _ref_10066, _ref_19712, _ref_16626)
 ZOO: dict[str, NetSpec] = {spec.name: spec for spec in (make() for make in _MAKERS)}
-
-TEACHER = _teacher()  # over every budget, so it is not of the zoo, but can be trained by name
 
 
 def get(name: str) -> NetSpec:
     """Return the net of that name, or raise :class:`UsageError` listing the known ones."""
-    if name == TEACHER.name:
-        return TEACHER
     if name not in ZOO:
         raise UsageError(f"unknown net {name!r}; known nets: {', '.join(ZOO)}")
     return ZOO[name]

@@ -102,7 +102,6 @@ RECIPES: dict[str, Recipe] = {
         scale=0.05,
         shear=0.1,
     ),
-    "teacher": Recipe(muon=0.015, elastic=0.5, mixed_precision=True),
     # Batch, rate and epochs as published.
     "ref-10066": Recipe(
         epochs=17, batch_size=64, peak_lr=0.1, weight_decay=2e-4, ema_decay=0.9995, elastic=0.3

@@ -1,6 +1,5 @@
 """Many seeds of one net, and the pretrained weights that come of it.
 
-    python -m mnistkit.training.study teacher --seeds 1   # what the project's own nets learn from
     python -m mnistkit.training.study base --seeds 10     # into docs/results/seeds-base.json
     python -m mnistkit.training.study base --publish      # seed 0 into the package, with its card
 
@@ -34,25 +33,11 @@ RESULTS = Path("docs/results")
 STUDIES = Path("runs/study")
 
 
-_TEACHER = STUDIES / zoo.TEACHER.name / "seed0"
-_TAUGHT = ("base", "nano")
-
-
-def _config(net: str, seed: int) -> checkpoint.RunConfig:
-    teacher = _TEACHER.as_posix() if net in _TAUGHT else None
-    return checkpoint.RunConfig(zoo.get(net), recipe_for(net), "mnist", seed, teacher=teacher)
-
-
 def train_seed(net: str, seed: int, data_dir: Path | None) -> dict[str, Any]:
     """Train one seed of a net by its recipe, unless that is done; return its summary."""
     run = STUDIES / net / f"seed{seed}"
     summary = run / checkpoint.SUMMARY
-    config = _config(net, seed)
-    if config.teacher and not (_TEACHER / checkpoint.SUMMARY).is_file():
-        raise MissingError(
-            f"{net} learns from {_TEACHER}, which is not trained yet; train it first with: "
-            f"python -m {__spec__.name} {zoo.TEACHER.name} --seeds 1"
-        )
+    config = checkpoint.RunConfig(zoo.get(net), recipe_for(net), "mnist", seed)
     if summary.is_file():
         if checkpoint.read_config(run) != config:
             raise ArtifactError(f"{run} was trained by another recipe; move it away")
@@ -85,7 +70,6 @@ def report(net: str, summaries: list[dict[str, Any]], seeds: int) -> Path:
         "dataset": "mnist",
         "command": f"python -m mnistkit.training.study {net} --seeds {seeds}",
         "recipe": recipe_for(net).to_dict(),
-        "teacher": _teacher_figures() if net in _TAUGHT else None,
         **environment("torch"),
         "rows": rows,
         "mean_accuracy": statistics.fmean(accuracies),
@@ -95,12 +79,6 @@ def report(net: str, summaries: list[dict[str, Any]], seeds: int) -> Path:
     path = RESULTS / f"seeds-{net}.json"
     checkpoint.write_json(path, figures)
     return path
-
-
-def _teacher_figures() -> dict[str, Any]:
-    summary = checkpoint.read_json(_TEACHER / checkpoint.SUMMARY)
-    keys = ("net", "params", "multiply_adds", "epochs", "seed", "test_correct", "seconds")
-    return {key: summary[key] for key in keys}
 
 
 def publish(net: str, data_dir: Path | None, method: str) -> Path:
@@ -125,15 +103,9 @@ def card(summary: Mapping[str, Any], int8: dict[str, Any], missed: list[int]) ->
     """The card of a pretrained net, as Markdown."""
     spec = zoo.get(summary["net"])
     recipe = recipe_for(spec.name)
-    shown = ", ".join(f"{key} {value:g}" for key, value in recipe.to_dict().items())
-    taught = ""
-    if spec.name in _TAUGHT:
-        cost = _teacher_figures()
-        taught = f"""
-- **Teacher**: a net of {cost["params"]:,} parameters (seed {cost["seed"]}, \
-{cost["test_correct"]}/10000), trained on the same images in {cost["epochs"]} epochs, \
-{cost["seconds"] / 60:.0f} minutes on one core. What it says of each distorted image has \
-{recipe.distill:g} of the loss."""
+    settings = recipe.to_dict()
+    del settings["distill"], settings["temperature"]  # no net of the package had a teacher
+    shown = ", ".join(f"{key} {value:g}" for key, value in settings.items())
     images = ", ".join(map(str, missed))
     return f"""# {spec.name}
 
@@ -142,7 +114,7 @@ def card(summary: Mapping[str, Any], int8: dict[str, Any], missed: list[int]) ->
 
 - **Data**: MNIST's 60,000 training images; the 10,000 test images were read once, after the last
   epoch.
-- **Recipe**: {shown}.{taught}
+- **Recipe**: {shown}.
 - **Seed** {summary["seed"]}, named beforehand; {summary["epochs"]} epochs.
 - **Accuracy**: fp32 {summary["test_correct"]}/{summary["test_total"]} \
 ({summary["test_accuracy"]:.2%}), int8 {int8["test_correct"]}/{int8["test_total"]} \
@@ -161,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("net", choices=[*sorted(zoo.ZOO), zoo.TEACHER.name])
+    parser.add_argument("net", choices=sorted(zoo.ZOO))
     parser.add_argument("--seeds", type=int, default=0, help="train that many seeds, from 0")
     parser.add_argument("--first", type=int, default=0, help="begin there; writes no figures")
     parser.add_argument("--publish", action="store_true", help="put seed 0 into the package")

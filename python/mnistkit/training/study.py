@@ -33,6 +33,10 @@ RESULTS = Path("docs/results")
 STUDIES = Path("runs/study")
 
 
+def _figures_of(net: str) -> Path:
+    return RESULTS / f"seeds-{net}.json"
+
+
 def train_seed(net: str, seed: int, data_dir: Path | None) -> dict[str, Any]:
     """Train one seed of a net by its recipe, unless that is done; return its summary."""
     run = STUDIES / net / f"seed{seed}"
@@ -76,7 +80,7 @@ def report(net: str, summaries: list[dict[str, Any]], seeds: int) -> Path:
         "std_accuracy": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         "min_accuracy": min(accuracies),
     }
-    path = RESULTS / f"seeds-{net}.json"
+    path = _figures_of(net)
     checkpoint.write_json(path, figures)
     return path
 
@@ -99,6 +103,18 @@ def publish(net: str, data_dir: Path | None, method: str) -> Path:
     return folder
 
 
+def _mean(net: str) -> str:
+    """A sentence about the net's study, where there is one."""
+    path = _figures_of(net)
+    if not path.is_file():
+        return ""
+    study = checkpoint.read_json(path)
+    return (
+        f" Over {len(study['rows'])} seeds the mean is {study['mean_accuracy']:.3%}, the standard "
+        f"deviation {study['std_accuracy']:.3%}, the least {study['min_accuracy']:.2%}."
+    )
+
+
 def card(summary: Mapping[str, Any], int8: dict[str, Any], missed: list[int]) -> str:
     """The card of a pretrained net, as Markdown."""
     spec = zoo.get(summary["net"])
@@ -115,7 +131,7 @@ def card(summary: Mapping[str, Any], int8: dict[str, Any], missed: list[int]) ->
 - **Data**: MNIST's 60,000 training images; the 10,000 test images were read once, after the last
   epoch.
 - **Recipe**: {shown}.
-- **Seed** {summary["seed"]}, named beforehand; {summary["epochs"]} epochs.
+- **Seed** {summary["seed"]}, named beforehand; {summary["epochs"]} epochs.{_mean(spec.name)}
 - **Accuracy**: fp32 {summary["test_correct"]}/{summary["test_total"]} \
 ({summary["test_accuracy"]:.2%}), int8 {int8["test_correct"]}/{int8["test_total"]} \
 ({int8["test_accuracy"]:.2%}, {int8["origin"]["method"]}, \

@@ -95,7 +95,7 @@ def aarch64_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
-@pytest.mark.parametrize("kernels", ["neon-dot", "portable"])
+@pytest.mark.parametrize("kernels", ["neon-dot", "neon", "portable"])
 @pytest.mark.parametrize("name", ["base", "small", "nano", "ref-18738", "ref-10066"])
 def test_aarch64(aarch64_program: Path, tmp_path: Path, name: str, kernels: str) -> None:
     graph, int8 = graphs(name)
@@ -114,7 +114,7 @@ def test_aarch64(aarch64_program: Path, tmp_path: Path, name: str, kernels: str)
 
 
 def test_aarch64_without_dot_product(aarch64_program: Path, tmp_path: Path) -> None:
-    """A core that lacks the instructions runs the portable kernels, and refuses the others."""
+    """A core that lacks the instructions runs plain NEON, and refuses them."""
     (tmp_path / "m.mnk").write_bytes(native.render(graphs("nano")[1], "int8"))
     program = ["qemu-aarch64", "-cpu", "cortex-a53", str(aarch64_program), str(tmp_path / "m.mnk")]
     images = pictures()[:2]

@@ -10,7 +10,7 @@ namespace mnistkit::engine {
 #if defined(__x86_64__) || defined(_M_X64)
 extern const KernelSet kAvx512Vnni, kAvxVnni, kAvx2;
 #elif defined(__aarch64__)
-extern const KernelSet kNeonDot;
+extern const KernelSet kNeonDot, kNeon;
 #endif
 extern const KernelSet kPortable;
 
@@ -20,7 +20,7 @@ const KernelSet* const kSets[] = {
 #if defined(__x86_64__) || defined(_M_X64)
     &kAvx512Vnni, &kAvxVnni,   &kAvx2,
 #elif defined(__aarch64__)
-    &kNeonDot,
+    &kNeonDot,    &kNeon,
 #endif
     &kPortable,   &kReference,
 };

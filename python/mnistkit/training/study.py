@@ -109,6 +109,8 @@ def _mean(net: str) -> str:
     if not path.is_file():
         return ""
     study = checkpoint.read_json(path)
+    if len(study["rows"]) == 1:
+        return ""
     return (
         f" Over {len(study['rows'])} seeds the mean is {study['mean_accuracy']:.3%}, the standard "
         f"deviation {study['std_accuracy']:.3%}, the least {study['min_accuracy']:.2%}."

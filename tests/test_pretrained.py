@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import statistics
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +15,9 @@ from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.quantization import reference
 from mnistkit.source import PRETRAINED, pretrained_accuracies, pretrained_names, resolve
+from mnistkit.training.recipe import recipe_for
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 # Digits of 10,000 that int8 may lose.
 MAY_LOSE = {"nano": 8}
@@ -30,6 +37,22 @@ def test_the_card_is_whole(name: str) -> None:
         assert f"**{subject}**" in card
     assert summary["epochs"] < 20
     assert resolve(name).spec == zoo.get(name)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("seeds-*.json")), ids=lambda path: path.stem)
+def test_a_study_says_what_its_rows_say(path: Path) -> None:
+    study = json.loads(path.read_text())
+    spec, recipe = zoo.get(study["net"]), recipe_for(study["net"])
+    assert (study["params"], study["multiply_adds"]) == (spec.params, spec.multiply_adds)
+    assert (study["recipe"], study["epochs"]) == (recipe.to_dict(), recipe.epochs)
+    assert [row["seed"] for row in study["rows"]] == list(range(10))
+    accuracies = [row["test_correct"] / row["test_total"] for row in study["rows"]]
+    assert study["mean_accuracy"] == pytest.approx(statistics.fmean(accuracies))
+    assert study["std_accuracy"] == pytest.approx(statistics.stdev(accuracies))
+    # What the package has is seed 0, and its card tells of the others.
+    assert study["rows"][0]["test_correct"] == resolve(study["net"]).summary["test_correct"]
+    card = (PRETRAINED / study["net"] / "README.md").read_text()
+    assert f"Over 10 seeds the mean is {study['mean_accuracy']:.3%}" in card
 
 
 @pytest.mark.parametrize("name", pretrained_names())

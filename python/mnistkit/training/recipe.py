@@ -91,7 +91,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "base": Recipe(muon=0.015, elastic=0.5),
     # A small net underfits: less distortion, no decay, more and larger steps.
-    "small": Recipe(peak_lr=0.1),
+    "small": Recipe(peak_lr=0.1, elastic=0.3),
     "nano": Recipe(
         batch_size=32,
         peak_lr=0.1,

@@ -16,6 +16,7 @@ from mnistkit.backends import engine
 from mnistkit.backends.engine import EngineApi
 from mnistkit.errors import MissingError
 from mnistkit.export import export
+from mnistkit.gpu import probe
 from mnistkit.nets import zoo
 from mnistkit.quantization.quantize import quantize_source, write_run
 from mnistkit.source import Source, load_run
@@ -71,6 +72,12 @@ def artifact(
     folder = tmp_path_factory.mktemp("artifact")
     write_run(source, quantize_source(source, digits_train), folder / "run")
     return Artifact.open(export(load_run(folder / "run"), folder / "out"))
+
+
+@pytest.fixture
+def no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What TensorRT builds is not to depend on whether the machine of the tests has a GPU."""
+    monkeypatch.setattr(probe, "_examine", lambda: "there is no NVIDIA driver here (test)")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from mnistkit.errors import ArtifactError, CheckError, UsageError
 from mnistkit.export import onnx as onnx_format
 from mnistkit.export import qdq_lint, tensorrt, tensorrt_worker
 from mnistkit.export.tensorrt import BuildOptions
-from mnistkit.gpu import flavor, probe
+from mnistkit.gpu import flavor
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy import fold
 from mnistkit.nets.module import DigitNet
@@ -22,14 +22,10 @@ from mnistkit.quantization.graph import quantize
 from qdq_models import Spoiled, qdq_model
 from tensorrt_common import real
 
+pytestmark = pytest.mark.usefixtures("no_gpu_here")
+
 PRECISIONS = ("fp32", "fp16", "int8")
 OPTIONS = BuildOptions("tensorrt_rtx", ("8.9",))
-
-
-@pytest.fixture(autouse=True)
-def _no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is built does not depend on whether the machine of the tests has a GPU."""
-    monkeypatch.setattr(probe, "_examine", lambda: "there is no NVIDIA driver here (test)")
 
 
 @pytest.fixture(scope="module")

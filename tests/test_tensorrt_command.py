@@ -13,6 +13,8 @@ from mnistkit.gpu import probe
 from tensorrt_common import real
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.usefixtures("no_gpu_here")
+
 
 def mnistkit(*arguments: object, cwd: Path) -> tuple[int, str]:
     command = [sys.executable, "-m", "mnistkit", *map(str, arguments)]

@@ -22,11 +22,7 @@ from mnistkit.gpu.plan import PlanInfo, info_path
 from mnistkit.source import Source
 from tensorrt_common import NO_RTX, real
 
-
-@pytest.fixture(autouse=True)
-def _no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is built does not depend on whether the machine of the tests has a GPU."""
-    monkeypatch.setattr(probe, "_examine", lambda: "there is no NVIDIA driver here (test)")
+pytestmark = pytest.mark.usefixtures("no_gpu_here")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from mnistkit.export import tensorrt
 from mnistkit.export.tensorrt import BuildOptions
 from mnistkit.gpu import flavor, probe
 
+pytestmark = pytest.mark.usefixtures("no_gpu_here")
+
 
 @pytest.mark.parametrize("arch", ["sm89", "89", "8", "8.9 ", "", "8.99"])
 def test_an_architecture_that_is_none_is_a_wrong_call(arch: str) -> None:

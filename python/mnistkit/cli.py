@@ -224,17 +224,18 @@ def verify(
         from mnistkit import data, report
         from mnistkit.verify import verify as run_verify
 
-        with _artifact(folder, pretrained) as artifact, console.bar("verify") as bar:
+        with _artifact(folder, pretrained) as artifact:
             digits = data.load(dataset or artifact.dataset, "test", data_dir)
-            figures = run_verify(
-                artifact,
-                digits,
-                names=_split(backend),
-                precisions=_split(precision),
-                device=device,
-                threads=threads,
-                on_batch=lambda name, count: bar.advance(name, count, len(digits)),
-            )
+            with console.bar("verify") as bar:
+                figures = run_verify(
+                    artifact,
+                    digits,
+                    names=_split(backend),
+                    precisions=_split(precision),
+                    device=device,
+                    threads=threads,
+                    on_batch=lambda name, count: bar.advance(name, count, len(digits)),
+                )
         if json_file:
             _write_json(json_file, figures)
         console.table(report.verify_table(figures))

@@ -289,7 +289,7 @@ def _teacher(config: RunConfig, device: torch.device) -> Teacher | None:
             f"the teacher {source.name} has seen the images that --hold-out {config.hold_out} "
             f"keeps back; train a teacher with the same --hold-out first"
         )
-    mixed = source.recipe().mixed_precision
+    mixed = seen.recipe.mixed_precision
     temperature = config.recipe.temperature
     return Teacher(source.graph(), temperature, device, mixed_precision=mixed)
 

@@ -90,8 +90,8 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "base": Recipe(muon=0.015, elastic=0.5),
-    # A small net underfits: less distortion, no decay, more and larger steps.
     "small": Recipe(peak_lr=0.1, elastic=0.3),
+    # The smallest underfits: less distortion, no decay, more and larger steps.
     "nano": Recipe(
         batch_size=32,
         peak_lr=0.1,

@@ -36,6 +36,13 @@ ODD = {
                 *(Conv(9, 5, 2, 1, 9), BatchNorm(), Conv(10, 2, bias=True), AvgPool()),
             ),
         ),
+        NetSpec(
+            "depthwise",  # with a norm and a ReLU of its own, where nano has neither
+            (
+                *(Conv(6), ReLU(), Conv(6, groups=6), BatchNorm(), ReLU(), Conv(18, 1), MaxPool()),
+                *(Conv(18, groups=18), ReLU(), Conv(10, 1), AvgPool()),
+            ),
+        ),
         NetSpec("pooled", (MaxPool(2), Conv(7, 3), ReLU(), MaxPool(2), Conv(10, 6))),
         NetSpec("single", (Conv(1, 3), ReLU(), Conv(3, 6, 1), MaxPool(), AvgPool(), Conv(10, 1))),
     )

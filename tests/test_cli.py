@@ -71,7 +71,7 @@ def test_the_whole_path(tmp_path: Path) -> None:
     assert "epoch  2/2" in shown
     summary = json.loads((run / "summary.json").read_text())
     assert summary["epochs"] == 2
-    assert summary["params"] == 2214
+    assert summary["params"] == 2454
 
     # With nothing named, the newest run and the newest artifact are used.
     code, printed, shown = mnistkit("export", "--onnx", "--torchscript", cwd=tmp_path)

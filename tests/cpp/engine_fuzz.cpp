@@ -1,6 +1,5 @@
-// Fuzzes the engine's loader and, with what it lets through, every kernel set. With libFuzzer:
-//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined ... engine_fuzz.cpp
-// Without (-DREPLAY), a program that runs the files it is given, and mutations of them.
+// Fuzzes the engine's loader and, with what it lets through, every kernel set: with libFuzzer as
+// CONTRIBUTING.md says; without (-DREPLAY), a program that runs files and mutations of them.
 //
 // Checksums are made right before parsing, or nearly every mutation would end there; one input in
 // eight keeps its own. Images, scratch and logits are allocated to the byte, so that the address

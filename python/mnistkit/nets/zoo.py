@@ -23,9 +23,9 @@ def _conv(channels: int, kernel: int = 3, padding: int = 0) -> tuple[Layer, ...]
     return Conv(channels, kernel, padding), BatchNorm(), ReLU()
 
 
-def _depthwise(width: int, channels: int) -> tuple[Layer, ...]:
-    """Depthwise 3x3 and pointwise 1x1 (Sifre 2014), a norm and a ReLU after each."""
-    return Conv(width, groups=width), BatchNorm(), ReLU(), Conv(channels, 1), BatchNorm(), ReLU()
+def _separable(width: int, channels: int, padding: int = 0) -> tuple[Layer, ...]:
+    """Depthwise 3x3 and pointwise 1x1 (Sifre 2014), with nothing between the two."""
+    return Conv(width, 3, padding, groups=width), Conv(channels, 1), BatchNorm(), ReLU()
 
 
 def _head() -> tuple[Layer, ...]:
@@ -109,8 +109,9 @@ def _small() -> NetSpec:
 
 def _nano() -> NetSpec:
     layers = (
-        *(*_conv(8), *_depthwise(8, 12), MaxPool()),
-        *(*_depthwise(12, 16), *_depthwise(16, 16), *_depthwise(16, 16), *_depthwise(16, 16)),
+        *(*_conv(8), *_separable(8, 12), MaxPool()),
+        *(*_separable(12, 16, 1), *_separable(16, 16, 1)),
+        *(*_separable(16, 16), *_separable(16, 16), *_separable(16, 14)),
         *_head(),
     )
     return NetSpec("nano", layers, "under 2,500 parameters, for microcontrollers")

@@ -167,12 +167,15 @@ def test_a_refused_run_writes_no_events(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
+    # Tests that a shell runs in the background ignore SIGINT, and so would their children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, *TRAIN, "--net", "nano", "--epochs", "500", "--out", str(run)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     while not (run / "metrics.jsonl").is_file():
         assert process.poll() is None

@@ -119,7 +119,9 @@ class Builder {
     const Shape shape = op.last ? Shape{op.out.channels, 1, 1} : pooled ? next->out : op.out;
     const Map in = current_;
     const std::uint32_t around = border(index + 1 + pooled);
-    const bool whole = (dense || depthwise) && !pooled && (op.last || around == 0) && flat(op, in);
+    // What is computed between the rows falls into the border, which is filled afterwards.
+    const bool fits = op.last || in.pitch >= shape.width + 2 * around;
+    const bool whole = (dense || depthwise) && !pooled && fits && flat(op, in);
     const Map out =
         make_map(shape, planes(shape.channels), around, int8() && !op.relu, whole ? in.pitch : 0);
     const StepKind kind = dense       ? StepKind::conv
@@ -201,7 +203,7 @@ class Builder {
       for (std::uint32_t lane = 0; lane < unit; ++lane) {
         if ((at + lane) % pitch < shape.width && at + lane < span) mask |= 1u << lane;
       }
-      *units++ = {bytes(at), bytes(at), mask};
+      *units++ = {bytes(at), bytes(step.out.first() + at), mask};
     }
     for (std::uint32_t y = 0; !flat && y < shape.height; ++y) {
       for (std::uint32_t x = 0; x < shape.width; x += unit) {

@@ -51,7 +51,8 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     hold_out: Annotated[
-        int | None, typer.Option(min=0, help="Training images kept back and scored each epoch.")
+        int | None,
+        typer.Option(min=0, help="Keep back the last N training images and score them each epoch."),
     ] = None,
     teacher: Annotated[
         str | None,

@@ -8,22 +8,33 @@
 namespace mnistkit::engine {
 namespace {
 
+// Most runs are of a word or two, and not worth a call of memset.
+void set_bytes(std::byte* to, std::size_t size, std::uint8_t value) {
+  if (size > 16) {
+    std::memset(to, value, size);
+    return;
+  }
+  const std::uint32_t word = value * 0x01010101u;
+  for (std::size_t i = 0; i < size; i += 4) put(to + i, word);
+}
+
 void set_border(const Map& map, std::byte* base, std::uint32_t images) {
   if (map.border == 0) return;
-  const int value = map.is_signed ? 128 : 0;
+  const std::uint8_t value = map.is_signed ? 128 : 0;
   const auto height = static_cast<std::int32_t>(map.shape.height);
   const auto width = static_cast<std::int32_t>(map.shape.width);
   const auto border = static_cast<std::int32_t>(map.border);
-  const std::size_t element_size = std::size_t{4} * images;
-  const std::size_t side = element_size * map.border;
-  const std::size_t edge = element_size * map.pitch * map.border;
+  const std::size_t side = std::size_t{4} * images * map.border;
+  const std::size_t row = std::size_t{4} * images * map.pitch, edge = row * map.border;
   for (std::uint32_t plane = 0; plane < map.planes; ++plane) {
-    std::memset(element(map, base, images, plane, -border, -border), value, edge);
-    for (std::int32_t y = 0; y < height; ++y) {
-      std::memset(element(map, base, images, plane, y, -border), value, side);
-      std::memset(element(map, base, images, plane, y, width), value, side);
+    set_bytes(element(map, base, images, plane, -border, -border), edge, value);
+    std::byte* left = element(map, base, images, plane, 0, -border);
+    std::byte* right = element(map, base, images, plane, 0, width);
+    for (std::int32_t y = 0; y < height; ++y, left += row, right += row) {
+      set_bytes(left, side, value);
+      set_bytes(right, side, value);
     }
-    std::memset(element(map, base, images, plane, height, -border), value, edge);
+    set_bytes(element(map, base, images, plane, height, -border), edge, value);
   }
 }
 
@@ -189,16 +200,23 @@ void avg_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::b
   for (std::uint32_t plane = 0; plane < step.in.planes; ++plane) {
     std::byte* to = element(step.out, out, lanes, plane, 0, 0);
     for (std::uint32_t lane = 0; lane < lanes; ++lane) {
-      constexpr std::uint32_t kValues = kInt8 ? 4 : 1;
-      T sum[kValues] = {};
+      T sum[kInt8 ? 4 : 1] = {};
       for (std::uint32_t y = 0; y < shape.height; ++y) {
         const std::byte* at =
             element(step.in, in, lanes, plane, static_cast<std::int32_t>(y), 0) + lane * 4;
+        std::uint32_t even = 0, odd = 0;  // int8: a row's sums of channels 0 and 2, 1 and 3
         for (std::uint32_t x = 0; x < shape.width; ++x, at += lanes * 4) {
           if constexpr (kInt8) {
-            for (std::uint32_t v = 0; v < 4; ++v) sum[v] += static_cast<std::int32_t>(at[v]);
+            const auto four = get<std::uint32_t>(at);
+            even += four & 0x00FF00FF;
+            odd += four >> 8 & 0x00FF00FF;
           } else {
             sum[0] += get<float>(at);
+          }
+        }
+        if constexpr (kInt8) {
+          for (std::uint32_t v = 0; v < 4; ++v) {
+            sum[v] += static_cast<std::int32_t>((v % 2 ? odd : even) >> v / 2 * 16 & 0xFFFF);
           }
         }
       }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ from mnistkit.data import Digits
 from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
 from mnistkit.nets import zoo
 from mnistkit.nets.module import DigitNet
+from mnistkit.nets.spec import NetSpec
 from mnistkit.source import load_run, resolve
 from mnistkit.training import checkpoint, loop
 from mnistkit.training.augment import Augment
@@ -83,11 +85,23 @@ def test_a_run_is_not_written_over(run: Path, digits_train: Digits, digits_test:
         loop.train(config(), digits_train, digits_test, run)
 
 
-def test_resuming_another_run_is_refused(
-    run: Path, digits_train: Digits, digits_test: Digits
+def test_resuming_another_run_is_refused_with_what_differs(
+    tmp_path: Path, digits_train: Digits, digits_test: Digits
 ) -> None:
-    with pytest.raises(ArtifactError, match="another net"):
-        loop.train(config(), digits_train, digits_test, run, resume=True)
+    run, first = tmp_path / "r", config(epochs=1)
+    loop.train(first, digits_train, digits_test, run)
+
+    def refused(other: RunConfig) -> str:
+        with pytest.raises(ArtifactError) as caught:
+            loop.train(other, digits_train, digits_test, run, resume=True)
+        return str(caught.value)
+
+    told = refused(dataclasses.replace(config(epochs=1, peak_lr=0.5), seed=2))
+    assert "was started with seed 1 (not 2), peak_lr 0.05 (not 0.5); resume it with" in told
+    told = refused(dataclasses.replace(first, spec=zoo.get("small")))
+    assert "started with net nano (not small);" in told
+    fewer = NetSpec("nano", zoo.get("small").layers, "the layers of another")
+    assert "started with other layers;" in refused(dataclasses.replace(first, spec=fewer))
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_place(

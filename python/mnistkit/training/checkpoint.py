@@ -63,6 +63,11 @@ class RunConfig:
             "teacher": self.teacher,
         }
 
+    def settings(self) -> dict[str, Any]:
+        """Each setting under its name, the recipe's among the others."""
+        rest = {key: value for key, value in self.to_dict().items() if key not in ("net", "recipe")}
+        return {"net": self.spec.name, "layers": self.spec.layers, **rest, **self.recipe.to_dict()}
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
         """Read what :meth:`to_dict` wrote."""

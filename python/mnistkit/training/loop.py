@@ -163,10 +163,11 @@ class _Trainer:
 
     def restore(self) -> None:
         """Take up the run after its last whole epoch."""
-        if (found := checkpoint.read_config(self.run)) != self.config:
+        found = checkpoint.read_config(self.run)
+        if differing := _differing(found, self.config):
             raise ArtifactError(
-                f"{self.run} was started with another net, recipe, dataset or seed "
-                f"({found.spec.name}, seed {found.seed}); resume it with the settings it has"
+                f"{self.run} was started with {differing}; resume it with the settings it has, or "
+                f"name another --out"
             )
         if not (self.run / checkpoint.STATE).exists():
             return
@@ -277,6 +278,17 @@ class _Trainer:
             tensors,
             {"epoch": str(self.epoch), "net": self.config.spec.name},
         )
+
+
+def _differing(found: RunConfig, asked: RunConfig) -> str:
+    """The settings in which a run is not what is asked for, as ``net small (not nano)``."""
+    here = asked.settings()
+    unequal = {key: value for key, value in found.settings().items() if value != here[key]}
+    layers = unequal.pop("layers", None)
+    told = [f"{key} {value} (not {here[key]})" for key, value in unequal.items()]
+    if layers is not None and "net" not in unequal:
+        told.append("other layers")
+    return ", ".join(told)
 
 
 def _teacher(config: RunConfig, device: torch.device) -> Teacher | None:

@@ -193,6 +193,24 @@ void max_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::b
   }
 }
 
+// Adds a row of int8 elements to the sums of their four channels, two channels in a word.
+void add_row(const std::byte* at, std::uint32_t width, std::size_t stride,
+             std::int32_t (&sum)[4]) {
+  constexpr std::uint32_t kMost = 0xFFFF / 0xFF;  // so many bytes are sure to fit in half a word
+  for (std::uint32_t first = 0; first < width; first += kMost) {
+    std::uint32_t even = 0, odd = 0;  // channels 0 and 2, 1 and 3
+    for (std::uint32_t x = first; x < width && x - first < kMost; ++x, at += stride) {
+      const auto four = get<std::uint32_t>(at);
+      even += four & 0x00FF00FF;
+      odd += four >> 8 & 0x00FF00FF;
+    }
+    sum[0] += static_cast<std::int32_t>(even & 0xFFFF);
+    sum[1] += static_cast<std::int32_t>(odd & 0xFFFF);
+    sum[2] += static_cast<std::int32_t>(even >> 16);
+    sum[3] += static_cast<std::int32_t>(odd >> 16);
+  }
+}
+
 template <class T>
 void avg_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::byte* out) {
   constexpr bool kInt8 = !std::is_floating_point_v<T>;
@@ -204,20 +222,10 @@ void avg_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::b
       for (std::uint32_t y = 0; y < shape.height; ++y) {
         const std::byte* at =
             element(step.in, in, lanes, plane, static_cast<std::int32_t>(y), 0) + lane * 4;
-        std::uint32_t even = 0, odd = 0;  // int8: a row's sums of channels 0 and 2, 1 and 3
-        for (std::uint32_t x = 0; x < shape.width; ++x, at += lanes * 4) {
-          if constexpr (kInt8) {
-            const auto four = get<std::uint32_t>(at);
-            even += four & 0x00FF00FF;
-            odd += four >> 8 & 0x00FF00FF;
-          } else {
-            sum[0] += get<float>(at);
-          }
-        }
         if constexpr (kInt8) {
-          for (std::uint32_t v = 0; v < 4; ++v) {
-            sum[v] += static_cast<std::int32_t>((v % 2 ? odd : even) >> v / 2 * 16 & 0xFFFF);
-          }
+          add_row(at, shape.width, std::size_t{4} * lanes, sum);
+        } else {
+          for (std::uint32_t x = 0; x < shape.width; ++x) sum[0] += get<float>(at + x * lanes * 4);
         }
       }
       if constexpr (kInt8) {

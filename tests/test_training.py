@@ -100,8 +100,10 @@ def test_resuming_another_run_is_refused_with_what_differs(
     assert "was started with seed 1 (not 2), peak_lr 0.05 (not 0.5); resume it with" in told
     told = refused(dataclasses.replace(first, spec=zoo.get("small")))
     assert "started with net nano (not small);" in told
-    fewer = NetSpec("nano", zoo.get("small").layers, "the layers of another")
-    assert "started with other layers;" in refused(dataclasses.replace(first, spec=fewer))
+    layers = NetSpec("nano", zoo.get("small").layers, "the layers of another")
+    assert "started with other layers;" in refused(dataclasses.replace(first, spec=layers))
+    renamed = NetSpec("nano", zoo.get("nano").layers, "other words")
+    assert "started with another description;" in refused(dataclasses.replace(first, spec=renamed))
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_place(

@@ -63,10 +63,20 @@ class RunConfig:
             "teacher": self.teacher,
         }
 
-    def settings(self) -> dict[str, Any]:
-        """Each setting under its name, the recipe's among the others."""
-        rest = {key: value for key, value in self.to_dict().items() if key not in ("net", "recipe")}
-        return {"net": self.spec.name, "layers": self.spec.layers, **rest, **self.recipe.to_dict()}
+    def differing(self, other: RunConfig) -> str:
+        """The settings that are not the other's, as ``seed 1 (not 2)``; empty where none is."""
+        told = []
+        if self.spec.name != other.spec.name:
+            told.append(f"net {self.spec.name} (not {other.spec.name})")
+        elif self.spec.layers != other.spec.layers:
+            told.append("other layers")
+        elif self.spec != other.spec:
+            told.append("another description")
+        theirs = vars(other) | vars(other.recipe)
+        for key, value in (vars(self) | vars(self.recipe)).items():
+            if key not in ("spec", "recipe") and value != theirs[key]:
+                told.append(f"{key} {value} (not {theirs[key]})")
+        return ", ".join(told)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:

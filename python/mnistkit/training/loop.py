@@ -163,8 +163,7 @@ class _Trainer:
 
     def restore(self) -> None:
         """Take up the run after its last whole epoch."""
-        found = checkpoint.read_config(self.run)
-        if differing := _differing(found, self.config):
+        if differing := checkpoint.read_config(self.run).differing(self.config):
             raise ArtifactError(
                 f"{self.run} was started with {differing}; resume it with the settings it has, or "
                 f"name another --out"
@@ -278,17 +277,6 @@ class _Trainer:
             tensors,
             {"epoch": str(self.epoch), "net": self.config.spec.name},
         )
-
-
-def _differing(found: RunConfig, asked: RunConfig) -> str:
-    """The settings in which a run is not what is asked for, as ``net small (not nano)``."""
-    here = asked.settings()
-    unequal = {key: value for key, value in found.settings().items() if value != here[key]}
-    layers = unequal.pop("layers", None)
-    told = [f"{key} {value} (not {here[key]})" for key, value in unequal.items()]
-    if layers is not None and "net" not in unequal:
-        told.append("other layers")
-    return ", ".join(told)
 
 
 def _teacher(config: RunConfig, device: torch.device) -> Teacher | None:

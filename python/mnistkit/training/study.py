@@ -43,8 +43,8 @@ def train_seed(net: str, seed: int, data_dir: Path | None) -> dict[str, Any]:
     summary = run / checkpoint.SUMMARY
     config = checkpoint.RunConfig(zoo.get(net), recipe_for(net), "mnist", seed)
     if summary.is_file():
-        if checkpoint.read_config(run) != config:
-            raise ArtifactError(f"{run} was trained by another recipe; move it away")
+        if differing := checkpoint.read_config(run).differing(config):
+            raise ArtifactError(f"{run} was trained with {differing}; move it away")
         found: dict[str, Any] = checkpoint.read_json(summary)
         if not found["interrupted"]:
             return found

@@ -194,8 +194,7 @@ void max_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::b
 }
 
 // Adds a row of int8 elements to the sums of their four channels, two channels in a word.
-void add_row(const std::byte* at, std::uint32_t width, std::size_t stride,
-             std::int32_t (&sum)[4]) {
+void add_row(const std::byte* at, std::uint32_t width, std::size_t stride, std::int32_t (&sum)[4]) {
   constexpr std::uint32_t kMost = 0xFFFF / 0xFF;  // so many bytes are sure to fit in half a word
   for (std::uint32_t first = 0; first < width; first += kMost) {
     std::uint32_t even = 0, odd = 0;  // channels 0 and 2, 1 and 3

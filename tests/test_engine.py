@@ -23,6 +23,7 @@ from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.nets.module import DigitNet
 from mnistkit.nets.spec import AvgPool, Conv, NetSpec, ReLU
 from mnistkit.quantization import reference
+from mnistkit.quantization.graph import quantize
 
 TARGETS = Path(__file__).parent / "targets"
 
@@ -54,6 +55,21 @@ def test_fp32(api: EngineApi, name: str) -> None:
             for count in (len(images), 1):
                 got = predictor.logits(images[:count])
                 np.testing.assert_allclose(got, wanted[:count], rtol=1e-5, atol=1e-5)
+
+
+def test_average_of_a_wide_map(api: EngineApi) -> None:
+    """A row whose bytes add up to more than sixteen bits: 298 of about 240."""
+    wide = NetSpec("wide", (*[Conv(4, 1, 15, bias=True)] * 9, AvgPool(), Conv(10, 1)))
+    torch.manual_seed(3)
+    net = DigitNet(wide)
+    *_, bias = (value for name, value in net.state_dict().items() if name.endswith("bias"))
+    bias.fill_(9.0)
+    graph, images = fold(wide, net.state_dict()), pictures()[:2]
+    int8 = quantize(graph, {op.name: 10.0 for op in graph.ops})
+    wanted = reference.logits(int8, images)
+    for kernels in _sets(api):
+        with api.open_bytes(native.render(int8, "int8"), kernels) as predictor:
+            np.testing.assert_array_equal(predictor.logits(images), wanted, kernels)
 
 
 def test_kernel_choice(api: EngineApi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,18 @@
 namespace mnistkit::engine {
 namespace {
 
-// Four lanes are one unit of four pixels.
-struct Pixels {
+struct FourLanes {
   static constexpr int kUnits = 1;
-  static constexpr std::uint32_t kPixels = 4, kImages = 1;
 
   static void put_all(uint32x4_t value, std::byte* plane, const Unit* const* units) {
     vst1q_u32(reinterpret_cast<std::uint32_t*>(plane + units[0]->out), value);
   }
+};
+
+// Four lanes are one unit of four pixels.
+struct Pixels : FourLanes {
+  static constexpr std::uint32_t kPixels = 4, kImages = 1;
+
   // Lanes 0 and 2 hold the pooled outputs.
   static void put_even(uint32x4_t value, std::byte* plane, const Unit* const* units) {
     vst1_u32(reinterpret_cast<std::uint32_t*>(plane + units[0]->out),
@@ -34,13 +38,9 @@ struct Pixels {
 };
 
 // Four lanes are the same pixel of four images.
-struct Images {
-  static constexpr int kUnits = 1;
+struct Images : FourLanes {
   static constexpr std::uint32_t kPixels = 1, kImages = 4;
 
-  static void put_all(uint32x4_t value, std::byte* plane, const Unit* const* units) {
-    vst1q_u32(reinterpret_cast<std::uint32_t*>(plane + units[0]->out), value);
-  }
   static void put_even(uint32x4_t value, std::byte* plane, const Unit* const* units) {
     put_all(value, plane, units);
   }

@@ -128,6 +128,8 @@ def test_the_hold_out_is_scored_each_epoch(
     ("change", "message"),
     [
         ({"epochs": 0}, "epochs must be between"),
+        ({"epochs": 1.5}, "epochs must be a whole number"),
+        ({"copies": 0}, "copies must be between"),
         ({"peak_lr": float("nan")}, "peak_lr"),
         ({"learning_rate": 0.1}, "unknown setting learning_rate; known settings: .*peak_lr"),
     ],
@@ -182,6 +184,29 @@ def test_augmentation_moves_each_image_its_own_way(digits_test: Digits) -> None:
     assert torch.equal(made, again)
     assert len({tuple(image.flatten().tolist()) for image in made}) == 16
     assert 0 <= float(made.min()) <= float(made.max()) <= 1 + 1e-6
+
+
+def test_a_step_takes_each_image_in_several_distortions(
+    tmp_path: Path,
+    digits_train: Digits,
+    digits_test: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[tuple[torch.Tensor, torch.Tensor]] = []
+    distort = Augment.__call__
+
+    def spy(self: Augment, images: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
+        shown.append((images, distort(self, images, draws)))
+        return shown[-1][1]
+
+    monkeypatch.setattr(Augment, "__call__", spy)
+    few = digits_train.subset(torch.arange(200))
+    loop.train(config(epochs=1, copies=2), few, digits_test, tmp_path / "r")
+    assert len(shown) == 3  # as many steps as without copies
+    for images, distorted in shown:
+        assert len(images) == 2 * 64
+        assert torch.equal(images[:64], images[64:])
+        assert not torch.equal(distorted[:64], distorted[64:])
 
 
 def test_the_average_trails_the_weights() -> None:

@@ -220,10 +220,11 @@ class _Trainer:
         return record
 
     def _step(self, rows: Tensor, rate: float, step: int, draws: torch.Generator) -> Tensor:
+        recipe = self.config.recipe
+        rows = rows.repeat(recipe.copies)
         images = self.augment(self.train_set.images[rows], draws)
         images = images.contiguous(memory_format=torch.channels_last)
         labels = self.train_set.labels[rows].to(self.device)
-        recipe = self.config.recipe
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.mixed_precision):
             logits = self.parallel(images)
         logits = logits.float()

@@ -17,12 +17,15 @@ class Recipe:
     SGD with Nesterov momentum under a one-cycle schedule (Smith 2018), random affine
     augmentation, and an exponential moving average of the weights (Polyak averaging), which is
     what is evaluated and saved. ``muon`` is the peak rate of Muon, which then takes the
-    convolutions before batch norms over from SGD; 0 leaves all to SGD. Where a run has a teacher,
-    ``distill`` is the share of the loss that its answers have, softened by ``temperature``.
+    convolutions before batch norms over from SGD; 0 leaves all to SGD. A step takes ``batch_size``
+    images, each in ``copies`` distortions (batch augmentation, Hoffer et al. 2020). Where a run has
+    a teacher, ``distill`` is the share of the loss that its answers have, softened by
+    ``temperature``.
     """
 
     epochs: int = 19
     batch_size: int = 128
+    copies: int = 1
     peak_lr: float = 0.05
     muon: float = 0.0
     warmup: float = 0.2
@@ -43,6 +46,7 @@ class Recipe:
         limits: dict[str, tuple[float, float]] = {
             "epochs": (1, 1000),
             "batch_size": (1, 65536),
+            "copies": (1, 64),
             "peak_lr": (0, 100),
             "muon": (0, 10),
             "warmup": (0, 1),
@@ -63,6 +67,8 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not low <= value <= high:
                 raise UsageError(f"recipe: {name} must be between {low} and {high}, got {value!r}")
+            if name in ("epochs", "batch_size", "copies") and type(value) is not int:
+                raise UsageError(f"recipe: {name} must be a whole number, got {value!r}")
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some settings changed; an unknown one is a :class:`UsageError`."""

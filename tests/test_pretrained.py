@@ -15,7 +15,7 @@ from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.quantization import reference
 from mnistkit.source import PRETRAINED, pretrained_accuracies, pretrained_names, resolve
-from mnistkit.training.recipe import Recipe, recipe_for
+from mnistkit.training.recipe import recipe_for
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -44,7 +44,7 @@ def test_a_study_says_what_its_rows_say(path: Path) -> None:
     study = json.loads(path.read_text())
     spec, recipe = zoo.get(study["net"]), recipe_for(study["net"])
     assert (study["params"], study["multiply_adds"]) == (spec.params, spec.multiply_adds)
-    assert (Recipe.from_dict(study["recipe"]), study["epochs"]) == (recipe, recipe.epochs)
+    assert (study["recipe"], study["epochs"]) == (recipe.to_dict(), recipe.epochs)
     assert [row["seed"] for row in study["rows"]] == list(range(10))
     accuracies = [row["test_correct"] / row["test_total"] for row in study["rows"]]
     assert study["mean_accuracy"] == pytest.approx(statistics.fmean(accuracies))

@@ -29,6 +29,7 @@ from mnistkit.paths import cannot_write, write_bytes
 
 if TYPE_CHECKING:
     from mnistkit.export.tensorrt import BuildOptions
+    from mnistkit.quantization.graph import Int8Graph
     from mnistkit.source import Source
 
 FORMATS = ("torchscript", "onnx", "native", "c")
@@ -98,7 +99,7 @@ def export(
     except OSError as error:
         raise cannot_write(out, error) from error
     save_tensors(out / WEIGHTS, source.state, {"format": "mnistkit", "net": source.spec.name})
-    entries = [file_entry(out / WEIGHTS, "weights", "fp32"), *_write_golden(graph, out)]
+    entries = [file_entry(out / WEIGHTS, "weights", "fp32"), *_write_golden(graph, int8, out)]
     if int8 is not None:
         write_bytes(out / INT8_MODEL, dumps(int8, origin or {}))
         entries.append(file_entry(out / INT8_MODEL, "int8", "int8"))
@@ -111,6 +112,8 @@ def export(
         entries += tensorrt.write(out, plans, on_file)
     written = [p for p in PRECISIONS if any(e.precision == p for e in entries)]
     manifest = _manifest(source, written, origin)
+    if int8 is not None:
+        manifest["int8_edition"] = int8.edition
     if plans:
         manifest["tensorrt"] = tensorrt.describe(plans)
     write_manifest(out, manifest, entries)
@@ -135,17 +138,24 @@ def reference_logits(graph: DeployGraph, images: Any) -> Any:
         return DeployNet(graph)(torch.from_numpy(images)).numpy()
 
 
-def _write_golden(graph: DeployGraph, out: Path) -> list[FileEntry]:
+def _write_golden(graph: DeployGraph, int8: Int8Graph | None, out: Path) -> list[FileEntry]:
+    """Write the golden digits with the logits of each precision's own reference."""
     from mnistkit.golden import golden_digits, write_golden_bin, write_golden_npz
+    from mnistkit.quantization import reference
 
     images, labels = golden_digits()
     logits = reference_logits(graph, images)
     write_golden_npz(out / "golden.npz", images, labels, logits)
     write_golden_bin(out / "golden.bin", images, labels, logits)
-    return [
+    entries = [
         file_entry(out / "golden.npz", "golden-npz", "fp32"),
         file_entry(out / "golden.bin", "golden", "fp32"),
     ]
+    if int8 is not None:
+        path = out / "golden-int8.bin"
+        write_golden_bin(path, images, labels, reference.logits(int8, images))
+        entries.append(file_entry(path, "golden", "int8"))
+    return entries
 
 
 def _manifest(

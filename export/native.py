@@ -23,7 +23,7 @@ SUFFIX = ".mnk"
 PRECISIONS = ("fp32", "int8")
 
 MAGIC = b"\x89MNK\r\n\x1a\n"
-VERSION = 1
+VERSION = 2
 ALIGN = 64
 HEADER = struct.Struct("<8sIIQII32x")  # magic, version, precision, file size, sections, CRC-32
 SECTION = struct.Struct("<IIQQQ")  # kind, CRC-32, offset, size, 0
@@ -147,10 +147,11 @@ def render(graph: DeployGraph | Int8Graph, precision: str) -> bytes:
     data = bytearray()
     ops = b"".join([_pack(record, data) for record in records(graph)])
     name = graph.spec.name.encode("ascii", "replace").replace(b" ", b"-")[:63]
-    return assemble(precision, ops, bytes(data), name)
+    version = graph.edition if isinstance(graph, Int8Graph) else VERSION
+    return assemble(precision, ops, bytes(data), name, version=version)
 
 
-def assemble(precision: str, *sections: bytes) -> bytes:
+def assemble(precision: str, *sections: bytes, version: int = VERSION) -> bytes:
     """Put sections behind a header and a table, with sizes and checksums."""
     body = bytearray(HEADER.size + SECTION.size * len(sections))
     table = b""
@@ -158,7 +159,7 @@ def assemble(precision: str, *sections: bytes) -> bytes:
         offset = _align(body)
         body.extend(section)
         table += SECTION.pack(kind, zlib.crc32(section), offset, len(section), 0)
-    fields = (MAGIC, VERSION, _PRECISION[precision], len(body), len(sections))
+    fields = (MAGIC, version, _PRECISION[precision], len(body), len(sections))
     crc = zlib.crc32(HEADER.pack(*fields, 0) + table)
     body[: HEADER.size + len(table)] = HEADER.pack(*fields, crc) + table
     return bytes(body)

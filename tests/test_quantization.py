@@ -106,8 +106,8 @@ def test_weights_have_a_scale_per_channel() -> None:
     weight = np.stack([np.full((1, 3, 3), 0.5), np.full((1, 3, 3), -2.0), np.zeros((1, 3, 3))])
     bias = np.zeros(3, np.float32)
     integers, scale = quantize_weight(weight.astype(np.float32), bias, np.float32(0.01))
-    assert scale.tolist() == pytest.approx([0.5 / 127, 2 / 127, 2 / 127])
-    assert [int(channel.flat[0]) for channel in integers] == [127, -127, 0]
+    assert scale.tolist() == pytest.approx([0.5 / 64, 2 / 64, 2 / 64])
+    assert [int(channel.flat[0]) for channel in integers] == [64, -64, 0]
 
 
 @pytest.mark.parametrize("method", ["max", "percentile", "mse"])
@@ -189,9 +189,9 @@ def test_a_channel_that_is_all_bias_keeps_it(source: Source, images: np.ndarray)
 
 
 def test_an_accumulator_that_might_round_is_refused() -> None:
-    """A layer of 2,000 inputs can reach past 2^24, where float32 no longer holds every integer."""
+    """A layer of 4,000 inputs can reach past 2^24, where float32 no longer holds every integer."""
     spec = zoo.get("nano")
-    ones = np.ones((1, 2000, 1, 1), np.float32)
+    ones = np.ones((1, 4000, 1, 1), np.float32)
     wide = ConvOp("wide", ones, np.zeros(1, np.float32), 0, 1, 1, True)
     with pytest.raises(CheckError, match=r"'wide'.*below 2\^24"):
         quantize(DeployGraph(spec, (wide,)), {"wide": 1.0})

@@ -49,6 +49,14 @@ RunnerOptions runner_options(const Arguments& arguments) {
   return options;
 }
 
+void warn_of_edition(const Runner& runner) {
+  if (runner.int8_edition() != 1) return;
+  std::fprintf(stderr,
+               "mnistkit-run: warning: an int8 net of edition 1, which may give other digits on a "
+               "CPU without an int8 dot product; make it again with `mnistkit quantize` and "
+               "`mnistkit export`\n");
+}
+
 int self_check(const Runner& runner, bool json) {
   const SelfCheck check = runner.self_check();
   const char* format =
@@ -122,10 +130,13 @@ int program(int argc, char** argv) {
   if (arguments.flag("self-check")) {
     if (positional.size() > 1) throw UsageError("--self-check takes no image files");
     options.verify = false;  // reported below, instead of thrown
-    return self_check(Runner(positional[0], options), arguments.flag("json"));
+    const Runner runner(positional[0], options);
+    warn_of_edition(runner);
+    return self_check(runner, arguments.flag("json"));
   }
   if (positional.size() < 2) throw UsageError("wants an image file, or - for standard input");
   const Runner runner(positional[0], options);
+  warn_of_edition(runner);
   const std::vector<std::uint8_t> images =
       load_images({positional.begin() + 1, positional.end()}, format, arguments.flag("invert"));
   const std::vector<Prediction> predictions = runner.classify(images);

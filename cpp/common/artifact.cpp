@@ -1,7 +1,5 @@
 #include "common/artifact.hpp"
 
-#include <algorithm>
-
 #include "common/file.hpp"
 #include "common/json.hpp"
 #include "common/sha256.hpp"
@@ -51,6 +49,20 @@ std::string net_name(const Json& manifest) {
   return net != nullptr && net->is_string() ? net->string() : "";
 }
 
+int read_edition(const Json& manifest) {
+  const Json* entry = manifest.find("int8_edition");
+  if (entry == nullptr) return 1;
+  const std::int64_t edition = entry->integer();
+  if (edition < 1) throw Error(ErrorCode::bad_artifact, "int8_edition below 1");
+  if (edition > Artifact::kInt8Edition) {
+    throw Error(ErrorCode::newer_schema, "int8 edition " + std::to_string(edition) +
+                                             ", this mnistkit knows up to " +
+                                             std::to_string(Artifact::kInt8Edition) +
+                                             "; update mnistkit, or export again with this one");
+  }
+  return static_cast<int>(edition);
+}
+
 }  // namespace
 
 Artifact::Artifact(std::filesystem::path folder) : folder_(std::move(folder)) {
@@ -75,6 +87,7 @@ Artifact::Artifact(std::filesystem::path folder) : folder_(std::move(folder)) {
     }
     if (schema < 1) throw Error(ErrorCode::bad_artifact, "schema below 1");
     net_ = net_name(manifest);
+    int8_edition_ = read_edition(manifest);
     for (const Json& entry : manifest.at("files").array()) files_.push_back(read_entry(entry));
   } catch (const Error& cause) {
     const char* todo = cause.code() == ErrorCode::newer_schema ? "" : kExportAgain;
@@ -96,10 +109,14 @@ const ArtifactFile& Artifact::find(std::string_view format, Precision precision)
                   "export --" + std::string(format) + " --precision " + to_string(precision) + "`");
 }
 
-const ArtifactFile* Artifact::find(std::string_view format) const noexcept {
-  const auto same = [format](const ArtifactFile& file) { return file.format == format; };
-  const auto found = std::find_if(files_.begin(), files_.end(), same);
-  return found == files_.end() ? nullptr : &*found;
+const ArtifactFile* Artifact::golden(Precision precision) const noexcept {
+  const ArtifactFile* found = nullptr;
+  for (const ArtifactFile& file : files_) {
+    if (file.format != "golden") continue;
+    if (file.precision == to_string(precision)) return &file;
+    if (file.precision == to_string(Precision::fp32)) found = &file;
+  }
+  return found;
 }
 
 std::vector<std::uint8_t> Artifact::read(const ArtifactFile& file) const {

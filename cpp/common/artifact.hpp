@@ -25,6 +25,8 @@ class Artifact {
  public:
   /// The newest manifest schema that this version reads.
   static constexpr std::int64_t kSchema = 1;
+  /// The newest edition of the int8 definition that it knows.
+  static constexpr std::int64_t kInt8Edition = 2;
 
   /// Reads and checks `folder / "manifest.json"`. Throws `Error`: not_found, bad_artifact,
   /// newer_schema.
@@ -33,11 +35,14 @@ class Artifact {
   [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
   [[nodiscard]] const std::string& net() const noexcept { return net_; }
   [[nodiscard]] const std::vector<ArtifactFile>& files() const noexcept { return files_; }
+  /// The edition of the int8 definition that an int8 file is of (docs/int8.md).
+  [[nodiscard]] int int8_edition() const noexcept { return int8_edition_; }
 
   /// The file of that format and precision; throws `Error(unavailable)`, naming what there is.
   [[nodiscard]] const ArtifactFile& find(std::string_view format, Precision precision) const;
-  /// The first file of that format, whatever its precision, or null.
-  [[nodiscard]] const ArtifactFile* find(std::string_view format) const noexcept;
+  /// The golden digits with the reference logits of that precision; where an older mnistkit wrote
+  /// none, or the precision has no reference of its own, those with fp32's; or null.
+  [[nodiscard]] const ArtifactFile* golden(Precision precision) const noexcept;
 
   /// A file's content, with its size and hash checked; throws `Error`: not_found, bad_artifact.
   [[nodiscard]] std::vector<std::uint8_t> read(const ArtifactFile& file) const;
@@ -45,6 +50,7 @@ class Artifact {
  private:
   std::filesystem::path folder_;
   std::string net_;
+  int int8_edition_ = 1;  // what a manifest that does not say it means
   std::vector<ArtifactFile> files_;
 };
 

@@ -56,14 +56,14 @@ Golden parse_golden(std::span<const std::uint8_t> bytes) {
   return golden;
 }
 
-float golden_tolerance(Precision precision) noexcept {
+float golden_tolerance(Precision precision, Precision reference) noexcept {
   switch (precision) {
     case Precision::fp32:
       return 1e-3F;
     case Precision::fp16:
       return 0.1F;
     case Precision::int8:
-      return 8.0F;
+      return reference == Precision::int8 ? 1.0F : 8.0F;
   }
   return 0.0F;
 }
@@ -71,7 +71,7 @@ float golden_tolerance(Precision precision) noexcept {
 SelfCheck compare_golden(const Golden& golden, std::span<const float> logits, Precision precision) {
   SelfCheck check;
   check.total = golden.count();
-  check.tolerance = golden_tolerance(precision);
+  check.tolerance = golden_tolerance(precision, golden.reference);
   double sum = 0;
   for (std::size_t i = 0; i < golden.count(); ++i) {
     const auto got = logits.subspan(i * kClasses).first<kClasses>();

@@ -66,8 +66,10 @@ mnistkit_engine_status open_bytes(const void* data, std::size_t size, const char
   const auto fault = parse(static_cast<const std::byte*>(data), size, made->model);
   if (fault.rule != 0) {
     std::free(made);
-    return fail(fault.rule == kVersionRule ? MNISTKIT_ENGINE_NEWER_FILE : MNISTKIT_ENGINE_BAD_FILE,
-                "rule %d of the .mnk format: %s; export the net again", fault.rule, fault.text);
+    const bool newer = fault.rule == kVersionRule;
+    return fail(newer ? MNISTKIT_ENGINE_NEWER_FILE : MNISTKIT_ENGINE_BAD_FILE,
+                "rule %d of the .mnk format: %s; %sexport the net again", fault.rule, fault.text,
+                newer ? "update mnistkit, or " : "");
   }
   made->kernels = set;
   if (!make_plans(*made)) {
@@ -177,6 +179,11 @@ mnistkit_engine_status mnistkit_engine_run(const mnistkit_engine* engine, const 
 const char* mnistkit_engine_precision(const mnistkit_engine* engine) {
   if (!engine) return "";
   return engine->model.precision == Precision::int8 ? "int8" : "fp32";
+}
+
+int mnistkit_engine_edition(const mnistkit_engine* engine) {
+  const bool int8 = engine && engine->model.precision == Precision::int8;
+  return int8 ? static_cast<int>(engine->model.version) : 0;
 }
 
 const char* mnistkit_engine_net(const mnistkit_engine* engine) {

@@ -12,7 +12,7 @@ namespace mnistkit::engine {
 namespace {
 
 constexpr unsigned char kMagic[8] = {0x89, 'M', 'N', 'K', '\r', '\n', 0x1A, '\n'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kOldest = 1, kNewest = 2;  // versions
 constexpr std::size_t kHeaderBytes = 64, kEntryBytes = 32, kOpBytes = 64, kAlign = 64;
 constexpr std::uint32_t kSections = 3;  // ops, data, name
 constexpr std::size_t kTableEnd = kHeaderBytes + kSections * kEntryBytes;
@@ -23,6 +23,7 @@ constexpr std::uint64_t kMaxValues = std::uint64_t{1} << 20;
 constexpr std::int64_t kExact = std::int64_t{1} << 24;  // integers below convert to float exactly
 constexpr float kMaxMultiplier = 64.0f;                 // 2^24 * 64 still converts to int32
 constexpr float kMinMultiplier = 0x1p-126f;
+constexpr int kMaxPair = 128;  // 255 * 128 is the last multiple of 255 that 16 bits hold
 
 constexpr FormatError kFine{0, ""};
 
@@ -49,7 +50,8 @@ FormatError parse_sections(const std::byte* data, std::size_t size, Section (&se
   if (size < kTableEnd || std::memcmp(data, kMagic, sizeof kMagic) != 0) {
     return {1, "not a .mnk file: no magic, or shorter than its header"};
   }
-  if (read<std::uint32_t>(data + 8) != kVersion) return {2, "not version 1"};
+  const auto version = read<std::uint32_t>(data + 8);
+  if (version < kOldest || version > kNewest) return {kVersionRule, "its version is not 1 or 2"};
   if (read<std::uint64_t>(data + 16) != size || size > kMaxFile) {
     return {3, "its size is not what the header says, or above 64 MiB"};
   }
@@ -106,7 +108,24 @@ bool good_multiplier(float value) {
   return value == 0.0f || (value >= kMinMultiplier && value <= kMaxMultiplier);
 }
 
-FormatError check_int8(const Op& op) {
+// The two largest magnitudes of one output channel's weights of one sign.
+class LargestPair {
+ public:
+  void add(int magnitude) {
+    if (magnitude > first_) {
+      second_ = first_;
+      first_ = magnitude;
+    } else if (magnitude > second_) {
+      second_ = magnitude;
+    }
+  }
+  int sum() const { return first_ + second_; }
+
+ private:
+  int first_ = 0, second_ = 0;
+};
+
+FormatError check_int8(const Op& op, std::uint32_t version) {
   const std::uint32_t row = op.row_steps(Precision::int8) * 4;
   // Of each run of `padded` weights, the first `used` are channels, or taps of a row.
   const std::uint32_t used = op.group_in() == 1 ? op.kernel : op.group_in();
@@ -115,11 +134,16 @@ FormatError check_int8(const Op& op) {
   for (std::uint32_t o = 0; o < op.padded_out(); ++o) {
     const auto bias = read<std::int32_t>(op.bias + std::size_t{o} * 4);
     std::int64_t reach = bias < 0 ? -std::int64_t{bias} : std::int64_t{bias};
+    LargestPair positive, negative;
     for (std::uint32_t i = 0; i < row; ++i) {
       const int weight = static_cast<signed char>(op.weights[std::size_t{o} * row + i]);
       if (weight == -128) return {19, "a weight of -128"};
       if (weight != 0 && i % padded >= used) return {22, "a missing channel or tap is not zero"};
       reach += (weight < 0 ? -weight : weight) * 128;
+      (weight < 0 ? negative : positive).add(weight < 0 ? -weight : weight);
+    }
+    if (version >= 2 && (positive.sum() > kMaxPair || negative.sum() > kMaxPair)) {
+      return {26, "two weights of one sign in an output channel add up to more than 128"};
     }
     if (reach >= kExact) return {20, "an accumulator may reach 2^24"};
     if (static_cast<std::uint64_t>(reach) * pixels >= std::uint64_t{1} << 31) {
@@ -143,7 +167,8 @@ FormatError check_fp32(const Op& op) {
   return kFine;
 }
 
-FormatError parse_conv(const std::byte* record, const Section& data, Precision precision, Op& op) {
+FormatError parse_conv(const std::byte* record, const Section& data, const Model& model, Op& op) {
+  const Precision precision = model.precision;
   const auto out = read<std::uint32_t>(record + 12);
   op.groups = read<std::uint32_t>(record + 28);
   if (op.kernel < 1 || op.kernel > kMaxKernel || op.padding > kMaxPadding || op.stride < 1 ||
@@ -166,10 +191,10 @@ FormatError parse_conv(const std::byte* record, const Section& data, Precision p
     return {17, "an array is not aligned to 64 bytes, or leaves the data section"};
   }
   op.multiplier = reinterpret_cast<const float*>(multiplier);
-  return precision == Precision::int8 ? check_int8(op) : check_fp32(op);
+  return precision == Precision::int8 ? check_int8(op, model.version) : check_fp32(op);
 }
 
-FormatError parse_op(const std::byte* record, const Section& data, Precision precision, Op& op) {
+FormatError parse_op(const std::byte* record, const Section& data, const Model& model, Op& op) {
   const auto kind = read<std::uint32_t>(record), flags = read<std::uint32_t>(record + 4);
   if (kind < 1 || kind > 3) return {12, "unknown op"};
   if (flags > 3 || read<std::uint32_t>(record + 60) != 0) {
@@ -186,7 +211,7 @@ FormatError parse_op(const std::byte* record, const Section& data, Precision pre
   op.stride = read<std::uint32_t>(record + 24);
   op.groups = 1;
   op.pool_multiplier = read<float>(record + 56);
-  if (op.kind == OpKind::conv) return parse_conv(record, data, precision, op);
+  if (op.kind == OpKind::conv) return parse_conv(record, data, model, op);
   if (flags != 0 || !all_zero(record + 20, 36) ||
       read<std::uint32_t>(record + 12) != op.in.channels) {
     return {13, "a pool has no flags, weights or padding, and keeps its channels"};
@@ -216,8 +241,7 @@ FormatError parse_ops(const Section& ops, const Section& data, Model& model) {
     Op& op = model.ops[i];
     op = {};
     op.in = shape;
-    if (const auto error = parse_op(ops.data + i * kOpBytes, data, model.precision, op);
-        error.rule != 0) {
+    if (const auto error = parse_op(ops.data + i * kOpBytes, data, model, op); error.rule != 0) {
       return error;
     }
     if (last && (op.kind != OpKind::avg_pool || pooled)) {
@@ -244,6 +268,7 @@ FormatError parse_ops(const Section& ops, const Section& data, Model& model) {
 FormatError parse(const std::byte* data, std::size_t size, Model& model) {
   Section sections[kSections] = {};
   if (const auto error = parse_sections(data, size, sections); error.rule != 0) return error;
+  model.version = read<std::uint32_t>(data + 8);
   model.precision = static_cast<Precision>(read<std::uint32_t>(data + 12));
   if (const auto error = parse_name(sections[2], model); error.rule != 0) return error;
   return parse_ops(sections[0], sections[1], model);

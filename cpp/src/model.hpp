@@ -51,6 +51,7 @@ struct Op {
 };
 
 struct Model {
+  std::uint32_t version;  // of the file; for int8 the edition of the definition too
   Precision precision;
   std::uint32_t op_count;
   Op ops[kMaxOps];

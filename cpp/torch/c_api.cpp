@@ -146,6 +146,10 @@ mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner, mnistkit_sel
   });
 }
 
+mnistkit_status mnistkit_runner_int8_edition(mnistkit_runner* runner, int32_t* edition) {
+  return guarded([&] { *not_null(edition, "edition") = handles().get(runner)->int8_edition(); });
+}
+
 mnistkit_status mnistkit_runner_close(mnistkit_runner* runner) {
   return guarded([&] {
     // The model itself is destroyed here, outside the lock.

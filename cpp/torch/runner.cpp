@@ -24,6 +24,10 @@ constexpr std::int64_t kMaxBatch = std::int64_t{1} << 20;
 constexpr std::int64_t kCpuBatchPerThread = 64;
 constexpr std::int64_t kGpuBatch = 1024;
 
+constexpr const char* kFirstEdition =
+    "; its int8 net is of edition 1, which saturates on a CPU without an int8 dot product: make it "
+    "again with `mnistkit quantize` and `mnistkit export`";
+
 void check_options(const RunnerOptions& options, c10::Device device) {
   const auto check_batch = [](const char* what, std::int64_t batch) {
     if (batch >= 1 && batch <= kMaxBatch) return;
@@ -56,10 +60,12 @@ struct Runner::Impl {
 
     const detail::Artifact artifact(folder);
     net = artifact.net();
+    if (options.precision == Precision::int8) edition = artifact.int8_edition();
     const detail::ArtifactFile& entry = artifact.find("torchscript", options.precision);
     const std::vector<std::uint8_t> file = artifact.read(entry);
-    if (const detail::ArtifactFile* digits = artifact.find("golden")) {
+    if (const detail::ArtifactFile* digits = artifact.golden(options.precision)) {
       golden = detail::parse_golden(artifact.read(*digits));
+      golden->reference = parse_precision(digits->precision);
     } else if (options.verify) {
       throw Error(ErrorCode::bad_artifact, folder.string() +
                                                ": has no golden digits to verify with; export it "
@@ -106,11 +112,12 @@ struct Runner::Impl {
                 path.string() + ": self-check failed: " + std::to_string(check.agree) + " of " +
                     std::to_string(check.total) + " golden digits agree, largest |difference| " +
                     std::to_string(check.max_abs_diff) + ", wanted at most " +
-                    std::to_string(check.tolerance));
+                    std::to_string(check.tolerance) + (edition == 1 ? kFirstEdition : ""));
   }
 
   RunnerOptions options;
   std::string net;
+  int edition = 0;  // of the int8 definition
   std::optional<detail::Golden> golden;
   std::unique_ptr<detail::Executor> executor;
 };
@@ -175,6 +182,8 @@ SelfCheck Runner::self_check() const {
 const RunnerOptions& Runner::options() const { return impl().options; }
 
 const std::string& Runner::net() const { return impl().net; }
+
+int Runner::int8_edition() const { return impl().edition; }
 
 const char* runner_torch_version() noexcept { return TORCH_VERSION; }
 

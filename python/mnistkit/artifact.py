@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistkit.edition import check_edition
 from mnistkit.errors import ArtifactError, MissingError
 from mnistkit.paths import write_text
 
@@ -92,6 +93,14 @@ class Artifact:
         """Name of the dataset that the net was trained on."""
         return str((self.manifest.get("dataset") or {}).get("name", "auto"))
 
+    @property
+    def int8_edition(self) -> int | None:
+        """The edition of the int8 definition that the net is of; None without an int8 net."""
+        if "int8" not in self.precisions:
+            return None
+        edition: int = self.manifest.get("int8_edition", 1)  # checked where a file is opened
+        return edition
+
     def formats(self) -> set[tuple[str, str]]:
         """The ``(format, precision)`` pairs that are there."""
         return {(entry.format, entry.precision) for entry in self.files}
@@ -102,7 +111,10 @@ class Artifact:
         return next(matching, None)
 
     def file(self, format: str, precision: str) -> Path:
-        """Path of the file of that format and precision, its size and hash checked."""
+        """Path of the file of that format and precision, its size and hash checked.
+
+        Warns where it is int8 of an older edition.
+        """
         entry = self.find(format, precision)
         if entry is None:
             have = ", ".join(sorted(f"{f} {p}" for f, p in self.formats()))
@@ -110,6 +122,8 @@ class Artifact:
                 f"{self.path} holds no {precision} {format}; it holds {have}. Export it with: "
                 f"mnistkit export --precision {precision} --out {self.path} --force"
             )
+        if precision == "int8":
+            check_edition(self.int8_edition, str(self.path))
         return self.check(entry)
 
     def check(self, entry: FileEntry) -> Path:

@@ -69,6 +69,13 @@ void compares() {
   CHECK(std::abs(off.max_abs_diff - 0.01F) < 1e-6F);
   CHECK(compare_golden(golden, logits, Precision::fp16).passed());
   logits = golden.logits;
+  logits[0] = 2.0F;
+  CHECK(compare_golden(golden, logits, Precision::int8).passed());  // of the fp32 net's logits
+  Golden exact = golden;
+  exact.reference = Precision::int8;
+  CHECK(!compare_golden(exact, logits, Precision::int8).passed());
+  logits[0] = 0.9F;
+  CHECK(compare_golden(exact, logits, Precision::int8).passed());
   logits[0] = 5.5F;  // within int8's tolerance, and another digit
   const SelfCheck other = compare_golden(golden, logits, Precision::int8);
   CHECK_EQ(other.agree, 1U);

@@ -104,6 +104,11 @@ MNISTKIT_API mnistkit_status mnistkit_runner_classify(mnistkit_runner* runner,
 MNISTKIT_API mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner,
                                                         mnistkit_self_check* report);
 
+/* Writes the edition of the int8 definition (docs/int8.md) that the net is of, 0 where the
+ * precision is not int8. Edition 1 may give other digits on a CPU without an int8 dot product. */
+MNISTKIT_API mnistkit_status mnistkit_runner_int8_edition(mnistkit_runner* runner,
+                                                          int32_t* edition);
+
 /* Closes the handle. Calls that run on it in other threads finish unharmed, and the last of them
  * frees the model. NULL is allowed. */
 MNISTKIT_API mnistkit_status mnistkit_runner_close(mnistkit_runner* runner);

@@ -70,6 +70,7 @@ class EngineApi:
         self.scratch_size = function("scratch_size", size, pointer, size)
         self.run = function("run", ctypes.c_int, pointer, pointer, size, pointer, pointer, size)
         self.kernels_in_use = function("kernels", text, pointer)
+        self.edition = function("edition", ctypes.c_int, pointer)
         self.close = function("close", None, pointer)
 
     def kernels(self) -> list[Kernels]:
@@ -128,6 +129,11 @@ class EnginePredictor(Predictor):
     def kernels(self) -> str:
         """The name of the kernel set in use."""
         return str(self._api.kernels_in_use(self._handle).decode())
+
+    @property
+    def edition(self) -> int:
+        """The edition of the int8 definition that the file is of; 0 for fp32."""
+        return int(self._api.edition(self._handle))
 
     def _prepare(self, count: int) -> None:
         """Make room for batches of up to ``count``: an address costs 1 us, so they are kept."""

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistkit.errors import CheckError
+from mnistkit.edition import EDITION, REMEDY
+from mnistkit.errors import ArtifactError, CheckError
 from mnistkit.nets.deploy import AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp
 from mnistkit.nets.spec import INPUT_SHAPE, NetSpec
 
 QMAX = 127
+# Two weights of one output channel and one sign add up to at most this (edition 2). As bytes an
+# activation is at most 255, and 255 * 128 = 32,640 is the last multiple that 16 bits hold.
+PAIR_MAX = 128
 INPUT_QUANT_SCALE = np.float32(1 / QMAX)  # of the input in 0..1: 255 becomes 127
 _EXACT = 2**24  # integers below it convert to float32 without rounding
 _BIAS_LIMIT = 2**22  # leaves three quarters of that to the products
+_SCALES = np.linspace(1.0, 1.3, 31)  # tried for each channel, in units of the least possible one
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +104,45 @@ Int8Op = Int8Conv | Int8MaxPool | Int8AvgPool
 
 @dataclass(frozen=True, eq=False)
 class Int8Graph:
-    """Ops in order. The input integer is ``round(x * 127 / 255)`` of the uint8 ``x``."""
+    """Ops in order. The input integer is ``round(x * 127 / 255)`` of the uint8 ``x``.
+
+    Raises :class:`ArtifactError` where a weight breaks the rule of its edition.
+    """
 
     spec: NetSpec
     ops: tuple[Int8Op, ...]
+    edition: int = EDITION
+
+    def __post_init__(self) -> None:
+        for op in self.ops:
+            if isinstance(op, Int8Conv):
+                _check_weights(op, self.edition)
+
+
+def largest_pair(weight: NDArray[Any]) -> NDArray[Any]:
+    """The largest sum of two magnitudes of one sign in each output channel, ``(out,)``.
+
+    ``weight`` is ``(out, ...)``, integers or floats; where a channel has one weight of a sign, it
+    counts alone.
+    """
+    wide = np.int64 if np.issubdtype(weight.dtype, np.integer) else weight.dtype
+    flat = weight.reshape(len(weight), -1).astype(wide)
+    sums = [_two_largest(np.maximum(side, 0)).sum(1) for side in (flat, -flat)]
+    return np.maximum(*sums)
+
+
+def _two_largest(values: NDArray[Any]) -> NDArray[Any]:
+    """The two largest of each row of values that are not negative, ``(rows, 2)``."""
+    padded = np.pad(values, ((0, 0), (0, max(0, 2 - values.shape[1]))))
+    return np.partition(padded, -2, axis=1)[:, -2:]
+
+
+def _check_weights(op: Int8Conv, edition: int) -> None:
+    if edition >= 2 and (most := int(largest_pair(op.weight).max(initial=0))) > PAIR_MAX:
+        raise ArtifactError(
+            f"layer {op.name!r}: two weights of one sign add up to {most}, edition {edition} of "
+            f"the int8 definition allows {PAIR_MAX}; {REMEDY}"
+        )
 
 
 def quantize_weight(
@@ -110,21 +150,38 @@ def quantize_weight(
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Quantize per output channel: ``(int8 weights, float32 scales)``.
 
-    A channel's scale is 1/127 of its largest weight, or of the layer's where it has none. A
-    channel that all but gives a constant, its weights tiny beside its bias, gets the larger scale
-    at which the bias fits into the accumulator.
+    A channel's scale is, of those at which no pair of weights exceeds ``PAIR_MAX``, the one with
+    the least squared error of the weights. A channel without weights takes its layer's. One that
+    all but gives a constant, its weights tiny beside its bias, gets the larger scale at which the
+    bias fits into the accumulator.
     """
-    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
-    whole = largest.max()
+    pair = largest_pair(weight)
+    whole = pair.max(initial=0)
     if not np.isfinite(whole) or whole <= 0:
         raise CheckError(
             "a layer's weights are all zero or not finite: it has no range to quantize; "
             "train the net again"
         )
+    least = np.where(pair > 0, pair, whole) / PAIR_MAX
     fitting = np.abs(bias) / (in_scale * _BIAS_LIMIT)
-    scale = np.maximum(np.where(largest > 0, largest, whole) / QMAX, fitting).astype(np.float32)
-    integers = np.rint(weight / scale[:, None, None, None])
-    return np.clip(integers, -QMAX, QMAX).astype(np.int8), scale
+    flat = weight.reshape(len(weight), -1)
+    scales = np.maximum(least * _SCALES[:, None], fitting).astype(np.float32)  # (tried, out)
+    errors = np.square(flat - np.rint(flat / scales[..., None]) * scales[..., None]).sum(2)
+    errors[~_holds(flat, scales)] = np.inf
+    scale = np.take_along_axis(scales, errors.argmin(0)[None], 0)[0]
+    return np.rint(weight / scale[:, None, None, None]).astype(np.int8), scale
+
+
+def _holds(flat: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether a channel's rounded weights keep to ``PAIR_MAX`` and ``QMAX``, at each of its scales.
+
+    At the last scales tried all do: rounding adds at most half to each weight of a pair.
+    """
+    held = np.ones(scales.shape, np.bool_)
+    for side in (flat, -flat):
+        two = np.rint(_two_largest(np.maximum(side, 0)) / scales[..., None])
+        held &= (two.sum(2) <= PAIR_MAX) & (two.max(2) <= QMAX)
+    return held
 
 
 def quantize(graph: DeployGraph, ranges: Mapping[str, float]) -> Int8Graph:

@@ -86,9 +86,14 @@ def summarize(source: Source, made: Quantized, test_set: Digits) -> dict[str, An
     }
 
 
-def write_run(source: Source, made: Quantized, out: Path) -> None:
-    """Write the run folder: the fp32 run's own files and, last, the int8 net."""
+def copy_run(source: Source, out: Path) -> None:
+    """Copy the fp32 run's own files into the folder ``out``; nothing where it is the same."""
     for name in (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.SUMMARY, checkpoint.METRICS):
         if (source.path / name).is_file() and source.path.resolve() != out.resolve():
             write_bytes(out / name, (source.path / name).read_bytes())
+
+
+def write_run(source: Source, made: Quantized, out: Path) -> None:
+    """Write the run folder: the fp32 run's own files and, last, the int8 net."""
+    copy_run(source, out)
     store.write(out / INT8, made.int8, made.origin)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from mnistkit.edition import check_edition
 from mnistkit.errors import ArtifactError, MissingError
 from mnistkit.nets.spec import NetSpec
 from mnistkit.paths import write_bytes
 from mnistkit.quantization.graph import Int8AvgPool, Int8Conv, Int8Graph, Int8MaxPool, Int8Op
 
-_VERSION = 1
+_VERSION = 1  # of the file; the edition of the int8 definition stands beside it
 _ARRAYS = {"weight": np.int8, "bias": np.int32, "weight_scale": np.float32}
 
 
@@ -34,7 +35,13 @@ def dumps(graph: Int8Graph, origin: Mapping[str, Any]) -> bytes:
             else:
                 entry[key] = value
         ops.append(entry)
-    head = {"version": _VERSION, "net": graph.spec.to_dict(), "ops": ops, "origin": dict(origin)}
+    head = {
+        "version": _VERSION,
+        "edition": graph.edition,
+        "net": graph.spec.to_dict(),
+        "ops": ops,
+        "origin": dict(origin),
+    }
     return save(tensors, {"mnistkit-int8": json.dumps(head, sort_keys=True)})
 
 
@@ -44,7 +51,10 @@ def write(path: Path, graph: Int8Graph, origin: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> tuple[Int8Graph, dict[str, Any]]:
-    """Read the net and its origin; :class:`ArtifactError` where the file is not whole."""
+    """Read the net and its origin; warn of one of an older edition.
+
+    Raises :class:`ArtifactError` where the file is not whole, or breaks its edition's rule.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -58,9 +68,15 @@ def read(path: Path) -> tuple[Int8Graph, dict[str, Any]]:
         if head["version"] > _VERSION:
             raise ArtifactError(f"{path}: version {head['version']}, this mnistkit reads 1")
         spec = NetSpec.from_dict(head["net"])
-        return Int8Graph(spec, tuple(_op(op, arrays) for op in head["ops"])), head["origin"]
+        ops = tuple(_op(op, arrays) for op in head["ops"])
+        edition, origin = head.get("edition", 1), head["origin"]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a whole int8 net ({error!r}); quantize again") from error
+    check_edition(edition, str(path))
+    try:
+        return Int8Graph(spec, ops, edition), origin
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
 
 
 def _op(entry: dict[str, Any], arrays: Mapping[str, Any]) -> Int8Op:

@@ -2,6 +2,7 @@
 
     python -m mnistkit.training.study base --seeds 10     # into docs/results/seeds-base.json
     python -m mnistkit.training.study base --publish      # seed 0 into the package, with its card
+    python -m mnistkit.training.study base --quantize     # its int8 net and card made again
 
 A study is the mean over its seeds at the last epoch; the test set is read once a run, at its end.
 What is published is seed 0, named before any seed was trained, and not the best of them. Finished
@@ -24,8 +25,8 @@ from mnistkit.errors import ArtifactError, MissingError
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.paths import write_text
-from mnistkit.quantization.quantize import quantize_source, summarize, write_run
-from mnistkit.source import PRETRAINED, load_run
+from mnistkit.quantization.quantize import METHODS, quantize_source, summarize, write_run
+from mnistkit.source import PRETRAINED, Source, load_run, pretrained
 from mnistkit.training import checkpoint, devices, loop
 from mnistkit.training.recipe import recipe_for
 
@@ -85,11 +86,17 @@ def report(net: str, summaries: list[dict[str, Any]], seeds: int) -> Path:
     return path
 
 
-def publish(net: str, data_dir: Path | None, method: str) -> Path:
-    """Put seed 0 of a net, its int8 net and its card into the package."""
+def finished_run(net: str) -> Source:
+    """Seed 0 of a net's study; :class:`MissingError` where it is not trained to its end."""
     run = load_run(STUDIES / net / "seed0")
     if not run.summary or run.summary["interrupted"]:
         raise MissingError(f"{run.path} is not finished; train it first with --seeds 1")
+    return run
+
+
+def publish(run: Source, data_dir: Path | None, method: str) -> Path:
+    """Quantize a trained net and put it, its int8 net and its card into the package."""
+    net = run.spec.name
     train_set = data.load("mnist", "train", data_dir)
     test_set = data.load("mnist", "test", data_dir)
     made = quantize_source(run, train_set, method=method)
@@ -155,7 +162,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=0, help="train that many seeds, from 0")
     parser.add_argument("--first", type=int, default=0, help="begin there; writes no figures")
     parser.add_argument("--publish", action="store_true", help="put seed 0 into the package")
-    parser.add_argument("--method", default="ptq", choices=["ptq", "qat"], help="of int8")
+    parser.add_argument(
+        "--quantize", action="store_true", help="make the int8 net and card of the package again"
+    )
+    parser.add_argument("--method", default="qat", choices=METHODS, help="of int8")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -165,8 +175,9 @@ def main() -> None:
         summaries = [train_seed(options.net, seed, options.data_dir) for seed in seeds]
     if options.seeds and not options.first:
         print(report(options.net, summaries, options.seeds))
-    if options.publish:
-        print(publish(options.net, options.data_dir, options.method))
+    if options.publish or options.quantize:
+        run = finished_run(options.net) if options.publish else pretrained(options.net)
+        print(publish(run, options.data_dir, options.method))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,164 @@
+"""Every int8 runtime gives the reference's digits on CPUs without an int8 dot product.
+
+This machine is held to AVX2, or to SSE4.1, by the runtimes' own switches; ONNX Runtime, which has
+none, runs under qemu. That the switches take effect is shown each time by a net of the first
+edition, which saturates.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cpp_build import tool
+from cpu_levels import LEVELS
+from engine_nets import Array, pictures
+from first_edition import first_edition
+from mnistkit import backends, data
+from mnistkit.backends.engine import EngineApi
+from mnistkit.edition import EditionWarning
+from mnistkit.errors import MissingError
+from mnistkit.export import export
+from mnistkit.quantization import reference, store
+from mnistkit.quantization.graph import Int8Graph
+from mnistkit.quantization.quantize import copy_run
+from mnistkit.source import INT8, load_run, pretrained_names, resolve
+from mnistkit.verify import TOLERANCES
+
+PARITY = Path(__file__).parent / "targets" / "int8_parity.py"
+FORMATS = ("torchscript", "onnx", "native")
+FIRST = "nano-first-edition"
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="x86 CPUs are tested on x86 alone"
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Array:
+    """500 of MNIST's test images; where they are not on disk, the golden digits and their like."""
+    try:
+        return data.load("mnist", "test", download=False).images[:500].numpy()
+    except MissingError:
+        return np.ascontiguousarray(pictures())
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Int8Graph]]:
+    """The int8 artifacts of the package's nets, and one of the first edition."""
+    folder = tmp_path_factory.mktemp("nets")
+    made = {}
+    for name in pretrained_names():
+        source = resolve(name)
+        path = export(source, folder / name, FORMATS, ["int8"])
+        made[name] = path, source.int8()[0]
+    old, run = first_edition(made["nano"][1]), folder / "run"
+    copy_run(resolve("nano"), run)
+    store.write(run / INT8, old, {})
+    with pytest.warns(EditionWarning):
+        made[FIRST] = export(load_run(run), folder / FIRST, FORMATS, ["int8"]), old
+    return made
+
+
+@pytest.fixture(scope="module")
+def wanted(nets: dict[str, tuple[Path, Int8Graph]], digits: Array) -> dict[str, Array]:
+    return {name: reference.logits(int8, digits) for name, (_, int8) in nets.items()}
+
+
+Logits = dict[tuple[str, str], Array]
+
+
+def parity(
+    names: list[str], folders: list[Path], digits: Array, room: Path, *, level: str, cpu: str = ""
+) -> tuple[Logits, str]:
+    """Run the backends in a process that is held down; return logits by (backend, net)."""
+    np.save(room / "images.npy", digits)
+    qemu = [tool("qemu-x86_64"), "-cpu", cpu] if cpu else []
+    command = [*qemu, sys.executable, PARITY, room / "images.npy", room / "out.npz"]
+    done = subprocess.run(
+        [str(word) for word in (*command, ",".join(names), *folders)],
+        env={**os.environ, **LEVELS.get(level, {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    with np.load(room / "out.npz") as file:
+        found = {tuple(key.split("/")): file[key] for key in file.files}
+    return found, done.stdout  # type: ignore[return-value]
+
+
+def available(*names: str) -> list[str]:
+    """Of ``BACKEND[:ENGINE]``, those that are installed here."""
+    have = [name for name in names if backends.get(name.split(":")[0]).available() is None]
+    if not have:
+        pytest.skip(f"none of {', '.join(names)} is installed")
+    return have
+
+
+def check(found: Logits, wanted: dict[str, Array]) -> None:
+    """Hold everything but the net of the first edition against the reference."""
+    tolerance = TOLERANCES["int8"]
+    for (backend, net), logits in found.items():
+        if net == FIRST:
+            continue
+        assert logits.dtype == np.float32, f"{backend} {net}: {logits}"
+        worst = np.abs(logits - wanted[net]).max()
+        same = (logits.argmax(1) == wanted[net].argmax(1)).mean()
+        print(f"{backend} {net}: {same:.2%} of {len(logits)} digits, a logit {worst:.3g} off")
+        assert worst <= tolerance.max_abs_diff, f"{backend} {net}"
+        assert same >= tolerance.agreement, f"{backend} {net}"
+        if backend == "engine":
+            assert worst == 0
+
+
+def saturates(found: Logits, wanted: dict[str, Array], backend: str) -> bool:
+    """Whether the net of the first edition came out wrong."""
+    logits = found[backend, FIRST]
+    refused = logits.dtype.kind == "U" and "self-check failed" in str(logits)
+    return refused or bool(np.abs(logits - wanted[FIRST]).max() > 1.0)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_as_a_lesser_cpu(
+    level: str,
+    nets: dict[str, tuple[Path, Int8Graph]],
+    wanted: dict[str, Array],
+    digits: Array,
+    tmp_path: Path,
+    api: EngineApi,
+) -> None:
+    if level not in [kernels.name for kernels in api.kernels() if kernels.supported]:
+        pytest.skip(f"this CPU has no {level}")
+    names = available("torchscript:x86", "libtorch", "openvino", "engine")
+    if level == "avx2":  # FBGEMM needs AVX2 at least
+        names += available("torchscript:fbgemm", "libtorch:fbgemm")
+    folders = [path for path, _ in nets.values()]
+    found, said = parity(names, folders, digits, tmp_path, level=level)
+    check(found, wanted)
+    assert set(said.split()) == {level}  # the engine's kernels
+    for name in names:
+        if name != "engine":
+            assert saturates(found, wanted, name), f"{name} was not held to {level}"
+
+
+@pytest.mark.parametrize(("cpu", "kernels"), [("Haswell", "avx2"), ("Nehalem", "sse4.1")])
+def test_under_emulation(
+    cpu: str,
+    kernels: str,
+    nets: dict[str, tuple[Path, Int8Graph]],
+    wanted: dict[str, Array],
+    digits: Array,
+    tmp_path: Path,
+) -> None:
+    """ONNX Runtime and the engine on a CPU that is not here."""
+    names, few = available("onnxruntime", "engine"), ("nano", "base")
+    folders = [nets[name][0] for name in few]
+    found, said = parity(names, folders, digits[:40], tmp_path, level="", cpu=cpu)
+    check(found, {name: wanted[name][:40] for name in few})
+    assert set(said.split()) == {kernels}

@@ -280,7 +280,7 @@ def _probe(
 ) -> tuple[float, float]:
     """Load time in ms and peak resident memory in MB of a fresh process that answers once.
 
-    An error of the package comes out as it went in; a process that dies is a :class:`CheckError`.
+    An error of the package comes out as it went in; one that dies is a :class:`MnistkitError`.
     """
     done = subprocess.run(
         [sys.executable, "-c", _PROBE, str(artifact.path), name, precision, device, str(threads)],
@@ -292,7 +292,7 @@ def _probe(
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         code = done.returncode
         how = f"exit code {code}" if code > 0 else signal.strsignal(-code) or f"signal {-code}"
-        raise CheckError(f"failed in a fresh process ({how}): {last[0]}")
+        raise MnistkitError(f"failed in a fresh process ({how}): {last[0]}")
     figures = json.loads(done.stdout.splitlines()[-1])
     if done.returncode == _REFUSED:
         kind: type[MnistkitError] = getattr(errors, figures["error"])

@@ -66,7 +66,7 @@ def test_a_runtime_that_answers_wrongly_is_not_timed(
 
     right = _OrtPredictor._run
     monkeypatch.setattr(_OrtPredictor, "_run", lambda self, images: -right(self, images))
-    with pytest.raises(CheckError, match="onnxruntime fp32 differs from the reference"):
+    with pytest.raises(CheckError, match="onnxruntime fp32: differs from the reference"):
         benching.bench(artifact, names=["onnxruntime"], precisions=["fp32"], duration=0.05)
 
 

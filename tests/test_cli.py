@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mnistkit.artifact import Artifact
+from mnistkit.export import export
 from mnistkit.golden import golden_digits
+from mnistkit.source import Source
 from PIL import Image
 
 COMMANDS = ("train", "export", "verify", "bench", "predict", "nets", "doctor")
@@ -210,8 +212,23 @@ def test_doctor_names_what_to_do(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "d.json").read_text())
     assert {entry["name"] for entry in report["backends"]} >= {"eager", "libtorch"}
     assert report["environment"]["versions"]["torch"]
+    assert report["cpu"]["summary"] in out
+    assert "the engine will run" in out
     for name in report["not_installed"]:
         assert f"pip install {name}" in out
+
+
+def test_bench_lists_what_the_artifact_does_not_hold(source: Source, tmp_path: Path) -> None:
+    """One format and precision alone: the other backends are listed below the table."""
+    out = export(source, tmp_path / "out", ["onnx"], ["fp32"])
+    code, printed, error = mnistkit(
+        *("bench", out, "--batch", 1, "--duration", 0.02, "--warmup", 0, "--json", "b.json"),
+        cwd=tmp_path,
+    )
+    assert code == 0, error
+    assert "unavailable: torchscript: the artifact holds no torchscript for it" in printed
+    listed = json.loads((tmp_path / "b.json").read_text())["unavailable"]
+    assert "torchscript" in {one["backend"] for one in listed}
 
 
 def test_predict_reads_pictures(run: Path, tmp_path: Path) -> None:

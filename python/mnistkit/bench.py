@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from mnistkit import backends
+from mnistkit import backends, cpu, errors, explain
 from mnistkit.artifact import Artifact
-from mnistkit.backends.base import Backend, Images, Predictor
+from mnistkit.backends.base import Backend, Images, Logits, Predictor
 from mnistkit.environment import environment
-from mnistkit.errors import CheckError, MissingError, UsageError
+from mnistkit.errors import CheckError, MissingError, MnistkitError, UsageError
 from mnistkit.roofline import Roofline
 from mnistkit.verify import REFERENCES, TOLERANCES, cases
 
@@ -54,8 +55,10 @@ def bench(
     """Time each backend, precision and batch size, and return what ``bench --json`` writes.
 
     ``duration`` and ``warmup`` are seconds a row. Every case must first give the reference's
-    digits on the batch that is timed (:class:`CheckError` otherwise). The cases are then timed
-    in turn, slice by slice, so that a noisy moment hits all of them. ``end_to_end`` rows go from
+    digits on the batch that is timed. One of ``names`` that does not is an error before anything
+    is timed (:class:`CheckError`); where no names are given it is left out, and listed under
+    ``wrong`` with its reason. The cases are then timed in turn, slice by slice, so that a noisy
+    moment hits all of them. ``end_to_end`` rows go from
     a uint8 array in the caller's memory to logits in the caller's memory; the others time the
     engine alone on data that is bound already. Load time and peak memory are those of a fresh
     process that loads the model and answers once. With ``roofline`` the peak of one core is
@@ -65,6 +68,7 @@ def bench(
         raise UsageError(f"batch sizes must be 1 or more, got {list(batch_sizes)}")
     if duration <= 0 or warmup < 0:
         raise UsageError(f"duration must be positive, got {duration} (warm-up {warmup})")
+    asked = frozenset(names or ())
     if names is None:
         names = [b.name for b in backends.all_backends() if not b.is_specification]
         names = [name for name in names if backends.get(name).available() is None]
@@ -77,6 +81,7 @@ def bench(
         if on_progress is not None:
             on_progress(what, fraction)
 
+    here = cpu.this_cpu()
     predictors: list[Predictor] = []
     rows: list[_Case] = []
     batches = {size: _images(artifact, size) for size in batch_sizes}
@@ -86,17 +91,41 @@ def bench(
         with backends.require(name).load(artifact, kept, "cpu", threads) as reference:
             for size, images in batches.items():
                 expected[precision, size] = reference.logits(images)
+    absent: list[dict[str, Any]] = [
+        {"backend": one.name, "reason": reason} for one, reason in unavailable
+    ]
+    wrong: list[dict[str, Any]] = []
     for index, (backend, precision) in enumerate(runnable):
         progress(f"loading {backend.name} {precision}", 0.2 * index / len(runnable))
-        load_ms, peak = _probe(artifact, backend.name, precision, device, threads)
-        predictor = backend.load(artifact, precision, device, threads)
+        answers = {size: expected[precision, size] for size in batches}
+        try:
+            predictor, made = _prepare(
+                artifact, backend, precision, device, threads, batches, answers
+            )
+        except Exception as error:
+            if not (isinstance(error, MnistkitError) or backend.is_peer):
+                raise  # a peer's own errors are findings, ours are bugs
+            why = explain.failed_load(error, precision, device, backend, artifact, here)
+            reason = explain.joined(explain.told(error), why)
+            if backend.name in asked:
+                kind = type(error) if isinstance(error, MnistkitError) else CheckError
+                raise kind(f"{backend.name} {precision}: {reason}") from error
+            left_out = absent if isinstance(error, MissingError) else wrong
+            left_out.append(
+                {
+                    "backend": backend.name,
+                    "precision": precision,
+                    "peer": backend.is_peer,
+                    "reason": reason,
+                }
+            )
+            continue
         predictors.append(predictor)
-        for size, images in batches.items():
-            _check_equal(backend.name, precision, predictor, images, expected[precision, size])
-            for end_to_end in (False, True):
-                call = _end_to_end(predictor, images) if end_to_end else predictor.bind(images)
-                rows.append(_Case(backend, precision, size, end_to_end, call, load_ms, peak))
-    ceiling = Roofline(artifact, runnable[0][1]) if roofline else None
+        rows += made
+    if not rows:
+        reasons = "; ".join(entry["reason"] for entry in wrong + absent)
+        raise CheckError(f"nothing that answers rightly is left to measure: {reasons}")
+    ceiling = Roofline(artifact, rows[0].precision) if roofline else None
     for case in rows:
         _run_for(case.call, warmup, [])
     for turn in range(_ROUNDS):
@@ -107,12 +136,14 @@ def bench(
                 ceiling.measure()
     figures: dict[str, Any] = {
         "environment": environment("torch", "onnxruntime", "openvino", "numpy"),
+        "cpu": here.figures(),
         "artifact": {
             "net": artifact.manifest["net"]["name"],
             "params": artifact.manifest["params"],
         },
         "settings": {"duration_s": duration, "warmup_s": warmup, "rounds": _ROUNDS},
-        "unavailable": [{"backend": b.name, "reason": reason} for b, reason in unavailable],
+        "unavailable": absent,
+        "wrong": wrong,
         "rows": [_row(case, device, threads) for case in rows],
     }
     if ceiling:
@@ -128,6 +159,31 @@ def bench(
     return figures
 
 
+def _prepare(
+    artifact: Artifact,
+    backend: Backend,
+    precision: str,
+    device: str,
+    threads: int,
+    batches: Mapping[int, Images],
+    answers: Mapping[int, Logits],
+) -> tuple[Predictor, list[_Case]]:
+    """Load a backend, hold it against the reference's answers, and make its calls to time."""
+    load_ms, peak = _probe(artifact, backend.name, precision, device, threads)
+    predictor = backend.load(artifact, precision, device, threads)
+    made: list[_Case] = []
+    try:
+        for size, images in batches.items():
+            _check_equal(precision, predictor, images, answers[size])
+            for end_to_end in (False, True):
+                call = _end_to_end(predictor, images) if end_to_end else predictor.bind(images)
+                made.append(_Case(backend, precision, size, end_to_end, call, load_ms, peak))
+    except Exception:
+        predictor.close()
+        raise
+    return predictor, made
+
+
 def _images(artifact: Artifact, count: int) -> Images:
     """``count`` images: the golden digits over and over, so that no data set is needed."""
     golden = artifact.golden()[0]
@@ -138,16 +194,14 @@ def _end_to_end(predictor: Predictor, images: Images) -> Callable[[], Any]:
     return lambda: predictor.logits(images)
 
 
-def _check_equal(
-    name: str, precision: str, predictor: Predictor, images: Images, expected: Any
-) -> None:
+def _check_equal(precision: str, predictor: Predictor, images: Images, expected: Any) -> None:
     logits = predictor.logits(images)
     worst = float(np.abs(logits - expected).max())
     same = bool((logits.argmax(1) == expected.argmax(1)).all())
     if not same or not worst <= TOLERANCES[precision].max_abs_diff:
         raise CheckError(
-            f"{name} {precision} differs from the reference by {worst:.3g} at batch "
-            f"{len(images)}: not timed. See: mnistkit verify"
+            f"differs from the reference by {worst:.3g} at batch {len(images)}: not timed. "
+            f"See: mnistkit verify"
         )
 
 
@@ -187,7 +241,10 @@ def _row(case: _Case, device: str, threads: int) -> dict[str, Any]:
     }
 
 
-_PROBE = """
+_REFUSED = 64  # exit code of the fresh process where the package refused
+_PROBE = (
+    f"REFUSED = {_REFUSED}"
+    + """
 import json, resource, sys, time
 from pathlib import Path
 
@@ -201,29 +258,43 @@ def peak_kb():
 
 from mnistkit import backends
 from mnistkit.artifact import Artifact
+from mnistkit.errors import MnistkitError
 folder, name, precision, device, threads = sys.argv[1:]
 artifact = Artifact.open(Path(folder))
 backend = backends.require(name)
 start = time.perf_counter()
-predictor = backend.load(artifact, precision, device, int(threads))
-predictor.logits(artifact.golden()[0][:1])
+try:
+    predictor = backend.load(artifact, precision, device, int(threads))
+    predictor.logits(artifact.golden()[0][:1])
+except MnistkitError as error:
+    print(json.dumps({"error": type(error).__name__, "reason": str(error)}))
+    sys.exit(REFUSED)
 load_ms = (time.perf_counter() - start) * 1e3
 print(json.dumps({"load_ms": load_ms, "peak_rss_mb": peak_kb() / 1024}))
 """
+)
 
 
 def _probe(
     artifact: Artifact, name: str, precision: str, device: str, threads: int
 ) -> tuple[float, float]:
-    """Load time in ms and peak resident memory in MB of a fresh process that answers once."""
+    """Load time in ms and peak resident memory in MB of a fresh process that answers once.
+
+    An error of the package comes out as it went in; one that dies is a :class:`MnistkitError`.
+    """
     done = subprocess.run(
         [sys.executable, "-c", _PROBE, str(artifact.path), name, precision, device, str(threads)],
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in (0, _REFUSED):
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise CheckError(f"{name} {precision} failed in a fresh process: {last[0]}")
+        code = done.returncode
+        how = f"exit code {code}" if code > 0 else signal.strsignal(-code) or f"signal {-code}"
+        raise MnistkitError(f"failed in a fresh process ({how}): {last[0]}")
     figures = json.loads(done.stdout.splitlines()[-1])
+    if done.returncode == _REFUSED:
+        kind: type[MnistkitError] = getattr(errors, figures["error"])
+        raise kind(figures["reason"])
     return figures["load_ms"], figures["peak_rss_mb"]

@@ -211,7 +211,8 @@ def verify(
 ) -> None:
     """Run every test image through every backend and precision, and compare with the reference.
 
-    Exits with 1 where a row is outside its tolerance.
+    Exits with 1 where a row is outside its tolerance. A peer (openvino) that is wrong is shown, and
+    decides nothing unless --backend names it.
 
     Examples:
       mnistkit verify out --json v.json
@@ -222,6 +223,7 @@ def verify(
     """
     with _session(quiet, verbose) as console:
         from mnistkit import data, report
+        from mnistkit.verify import counts
         from mnistkit.verify import verify as run_verify
 
         with _artifact(folder, pretrained) as artifact:
@@ -239,21 +241,11 @@ def verify(
         if json_file:
             _write_json(json_file, figures)
         console.table(report.verify_table(figures))
-        for row in figures["rows"]:
-            if row["reason"]:
-                name = f"{row['backend']} {row['precision'] or ''}".strip()
-                console.result(f"{row['status']}: {name}: {row['reason']}")
-            for image in row["differing"] or ():
-                got, wanted = (
-                    " ".join(f"{logit:.2f}" for logit in image[key])
-                    for key in ("logits", "reference_logits")
-                )
-                console.result(
-                    f"{row['backend']} {row['precision']} differs on image {image['index']} "
-                    f"({image['label']}): {got}, reference {wanted}"
-                )
-        low = [r for r in figures["rows"] if (r["accuracy"] or 1) < min_accuracy]
-        if low:
+        for line in report.verify_lines(figures):
+            console.result(line)
+        counted = [row for row in figures["rows"] if counts(row, figures["named"])]
+        measured = [row for row in counted if row["accuracy"] is not None]
+        if low := [row for row in measured if row["accuracy"] < min_accuracy]:
             raise CheckError(f"accuracy of {low[0]['backend']} is below {min_accuracy:.2%}")
         if not figures["passed"]:
             raise CheckError("parity failed: see the rows above")
@@ -279,6 +271,9 @@ def bench(
     verbose: VerboseOption = False,
 ) -> None:
     """Measure latency, throughput, load time and memory of every backend in one run.
+
+    What answers wrongly is not timed: an error where --backend names it, else it is left out and
+    listed, and the exit code is 1 if it is no peer.
 
     Examples:
       mnistkit bench out --plot bench.png --json bench.json
@@ -313,11 +308,14 @@ def bench(
         console.table(report.bench_table(figures))
         if roofline:
             console.result(report.roofline_text(figures))
-        for missing in figures["unavailable"]:
-            console.result(f"unavailable: {missing['name']}: {missing['reason']}")
+        for line in report.bench_lines(figures):
+            console.result(line)
         if plot:
             report.bench_plot(figures, plot)
             console.result(f"plot: {plot}")
+        if ours := [one for one in figures["wrong"] if not one["peer"]]:
+            names = ", ".join(f"{one['backend']} {one['precision']}" for one in ours)
+            raise CheckError(f"not timed, because the answers are wrong: {names}")
 
 
 @app.command()

@@ -32,14 +32,15 @@ def verify_table(report: Mapping[str, Any]) -> Table:
     """One line per backend and precision; ± is the binomial standard error."""
     lines = []
     for row in report["rows"]:
+        status = _status(row, report)
         if row["accuracy"] is None:
-            lines.append((row["backend"], row["precision"] or "", row["status"], *[""] * 5))
+            lines.append((row["backend"], row["precision"] or "", status, *[""] * 5))
             continue
         lines.append(
             (
                 row["backend"],
                 row["precision"],
-                row["status"],
+                status,
                 f"{row['accuracy']:.2%} ± {row['standard_error']:.2%}",
                 f"{row['correct']}/{row['total']}",
                 f"{row['agreement']:.2%}",
@@ -63,6 +64,32 @@ def verify_table(report: Mapping[str, Any]) -> Table:
         columns,
         lines,
     )
+
+
+def verify_lines(report: Mapping[str, Any]) -> list[str]:
+    """What stands below the table: the reason of each row that is not ok, and where it differs."""
+    lines = []
+    for row in report["rows"]:
+        name = f"{row['backend']} {row['precision'] or ''}".strip()
+        if row["reason"]:
+            lines.append(f"{_status(row, report)}: {name}: {row['reason']}")
+        for image in row["differing"] or ():
+            got, wanted = (
+                " ".join(f"{logit:.2f}" for logit in image[key])
+                for key in ("logits", "reference_logits")
+            )
+            lines.append(
+                f"{name} differs on image {image['index']} ({image['label']}): {got}, "
+                f"reference {wanted}"
+            )
+    return lines
+
+
+def _status(row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """The row's status; ``wrong (peer)`` for a peer whose failure does not count."""
+    if row["status"] == "failed" and row["peer"] and row["backend"] not in report["named"]:
+        return "wrong (peer)"
+    return str(row["status"])
 
 
 def layers_table(layers: Sequence[LayerFigures], net: str) -> Table:
@@ -116,6 +143,15 @@ def bench_table(report: Mapping[str, Any]) -> Table:
     where = f"{report['environment']['processor']}, {first['device']}, {first['threads']} thread(s)"
     title = f"{report['artifact']['net']} on {where}"
     return table(title, tuple(lines[0]), [tuple(line.values()) for line in lines])
+
+
+def bench_lines(report: Mapping[str, Any]) -> list[str]:
+    """What stands below the table: what was not timed, and why."""
+    lines = [f"unavailable: {one['backend']}: {one['reason']}" for one in report["unavailable"]]
+    for one in report["wrong"]:
+        status = "wrong (peer)" if one["peer"] else "wrong"
+        lines.append(f"{status}: {one['backend']} {one['precision']}: {one['reason']}")
+    return lines
 
 
 def roofline_text(report: Mapping[str, Any]) -> str:
@@ -259,6 +295,34 @@ def doctor_tables(report: Mapping[str, Any]) -> list[Table]:
     ]
     return [
         table("machine", ("", ""), places),
+        _int8_table(report),
         table("packages and tools", ("name", "version", "get it with"), installed + absent + tools),
         table("backends", ("name", "precisions", "state", "what to do"), backends),
     ]
+
+
+def _int8_table(report: Mapping[str, Any]) -> Table:
+    """The CPU's int8 abilities, and the kernels that will run on it."""
+    cpu, engine, torch = report["cpu"], report["kernels"]["engine"], report["kernels"]["torch"]
+    dot = {True: "yes", False: "no", None: "not known"}[cpu["int8_dot_product"]]
+    words = {one["name"]: one["description"] for one in engine["sets"]}
+    others = [
+        one["name"]
+        for one in engine["sets"]
+        if one["supported"] and one["name"] != engine["chosen"]
+    ]
+    runs = f"{engine['chosen']} ({words[engine['chosen']]})" if engine["chosen"] else "none"
+    lines = [
+        ("instructions", f"{cpu['architecture']}: {', '.join(cpu['instructions']) or 'not known'}"),
+        ("int8 dot product", dot),
+        ("int8 arithmetic", cpu["summary"]),
+        ("the engine will run", f"{runs}: {engine['reason']}" if engine["reason"] else runs),
+        ("the engine can run as well", ", ".join(others) or "nothing else"),
+        (
+            "PyTorch will run",
+            f"{torch['int8_engine']} for int8; takes the CPU for {torch['cpu_capability']}"
+            if torch
+            else "nothing: it is not installed",
+        ),
+    ]
+    return table("int8 on this CPU", ("", ""), lines)

@@ -92,6 +92,8 @@ class Backend(ABC):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     cuda_only: ClassVar[tuple[str, ...]] = ()
     is_specification: ClassVar[bool] = False  # there to be compared with, not to be used or timed
+    is_peer: ClassVar[bool] = False  # there to be measured against: its faults are not ours
+    int8_is_exact: ClassVar[bool] = False  # its integers are the definition's on every CPU
 
     @abstractmethod
     def available(self) -> str | None:

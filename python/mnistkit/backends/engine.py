@@ -188,6 +188,7 @@ class EngineBackend(Backend):
     description = "the dependency-free C++ engine"
     format = "native"
     precisions = ("fp32", "int8")
+    int8_is_exact = True
 
     def available(self) -> str | None:
         """None where the library is in the wheel or was compiled."""

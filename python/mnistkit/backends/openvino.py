@@ -42,6 +42,7 @@ class OpenVinoBackend(Backend):
     description = "OpenVINO"
     format = "onnx"
     precisions = ("fp32", "int8")
+    is_peer = True
 
     def available(self) -> str | None:
         """None where OpenVINO is installed."""

@@ -24,6 +24,7 @@ class ReferenceBackend(Backend):
     format = "int8"
     precisions = ("int8",)
     is_specification = True
+    int8_is_exact = True
 
     def available(self) -> str | None:
         """Always: it needs numpy alone."""

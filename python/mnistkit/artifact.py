@@ -89,14 +89,6 @@ class Artifact:
         return tuple(self.manifest["precisions"])
 
     @property
-    def int8_edition(self) -> int | None:
-        """The edition of the int8 definition that the int8 net keeps to; None where there is none.
-
-        Artifacts of the first edition do not say so.
-        """
-        return int(self.manifest.get("int8_edition", 1)) if "int8" in self.precisions else None
-
-    @property
     def dataset(self) -> str:
         """Name of the dataset that the net was trained on."""
         return str((self.manifest.get("dataset") or {}).get("name", "auto"))

@@ -144,7 +144,7 @@ print("parent goes on")
         [sys.executable, "-W", "ignore", "-c", code],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=20,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -180,7 +180,7 @@ assert len(os.listdir("/proc/self/task")) == before + 2
 api.pool_close(pool)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
     )
     assert done.returncode == 0, done.stderr
     assert re.match(r"threads: got 1000, and the system starts no more than \d+ ", done.stdout)
@@ -322,7 +322,6 @@ def test_sanitized(tmp_path: Path, sanitizer: str) -> None:
         "-DMNISTKIT_BUILD_RUNNER=OFF",
         "-DMNISTKIT_BUILD_APPS=OFF",
         f"-DMNISTKIT_SANITIZE={sanitizer}",
-        "-DMNISTKIT_WARNINGS_AS_ERRORS=ON",
         "-DCMAKE_BUILD_TYPE=None",
         "-DCMAKE_CXX_FLAGS=-O1 -g1",
     ]

@@ -77,7 +77,7 @@ class EnginePool {
 };
 
 struct EngineOptions {
-  std::string kernels{};                       ///< a kernel set; "": the fastest, as engine.h says
+  std::string kernels{};                     ///< a kernel set; "": the fastest, as engine.h says
   std::size_t threads = 1;                   ///< of a pool of this engine's own; 0: one a core
   std::shared_ptr<const EnginePool> pool{};  ///< a pool to use instead; `threads` is then not read
 };

@@ -109,7 +109,7 @@ def check_engine(tree: Path, artifact: Artifact, tmp_path: Path) -> None:
     file = tmp_path / "golden.raw"
     file.write_bytes(images.tobytes())
     model = artifact.file("native", "fp32")
-    for program in ("consumer_engine", "consumer_engine_static"):
+    for program in ("consumer_engine", "consumer_engine_static", "consumer_engine_cpp"):
         told = run(tree / program, model, file)
         assert [int(line) for line in told.split()] == logits.argmax(1).tolist()
 

@@ -30,11 +30,6 @@ const char* to_string(ErrorCode code) noexcept {
   return "unknown";
 }
 
-Error::Error(ErrorCode code, const std::string& message)
-    : std::runtime_error(message), code_(code) {}
-
-Error::~Error() = default;
-
 const char* to_string(Precision precision) noexcept {
   switch (precision) {
     case Precision::fp32:

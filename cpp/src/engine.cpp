@@ -1,37 +1,22 @@
 // The C API: opening, running and closing.
-#include "mnistkit/engine.h"
+#include "engine.hpp"
 
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "format.hpp"
-#include "kernels/kernel_set.hpp"
 #include "kernels/reference.hpp"
 #include "mnistkit/version.h"
-#include "plan.hpp"
+#include "status.hpp"
 
 using namespace mnistkit::engine;
-
-struct mnistkit_engine {
-  Model model;
-  const KernelSet* kernels;
-  Plan *single, *batch;  // null for the reference; the same where a set knows one way only
-  const Path *single_path, *batch_path;
-  std::size_t scratch_size;
-  void* owned;  // the bytes of a file that this engine has read
-};
 
 namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{1} << 26;
 constinit thread_local char last_error[256] = "";
-
-template <class... Args>
-mnistkit_engine_status fail(mnistkit_engine_status status, const char* format, Args... args) {
-  std::snprintf(last_error, sizeof last_error, format, args...);
-  return status;
-}
 
 bool make_plans(mnistkit_engine& engine) {
   const KernelSet& set = *engine.kernels;
@@ -62,7 +47,7 @@ mnistkit_engine_status open_bytes(const void* data, std::size_t size, const char
   const KernelSet* set = choose_kernels(kernels, &error);
   if (!set) return fail(MNISTKIT_ENGINE_BAD_KERNELS, "kernels: %s", error);
   auto* made = static_cast<mnistkit_engine*>(std::calloc(1, sizeof(mnistkit_engine)));
-  if (!made) return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "%s", "out of memory");
+  if (!made) return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "out of memory");
   const auto fault = parse(static_cast<const std::byte*>(data), size, made->model);
   if (fault.rule != 0) {
     std::free(made);
@@ -74,7 +59,7 @@ mnistkit_engine_status open_bytes(const void* data, std::size_t size, const char
   made->kernels = set;
   if (!make_plans(*made)) {
     mnistkit_engine_close(made);
-    return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "%s", "out of memory");
+    return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "out of memory");
   }
   made->owned = owned;
   *engine = made;
@@ -82,6 +67,56 @@ mnistkit_engine_status open_bytes(const void* data, std::size_t size, const char
 }
 
 }  // namespace
+
+namespace mnistkit::engine {
+
+std::byte* aligned(void* scratch, std::size_t align) {
+  const auto address = reinterpret_cast<std::uintptr_t>(scratch);
+  return static_cast<std::byte*>(scratch) + (align - address % align) % align;
+}
+
+void run_images(const mnistkit_engine& engine, const std::uint8_t* images, std::size_t n,
+                float* logits, std::byte* scratch) {
+  if (!engine.single) {
+    for (std::size_t i = 0; i < n; ++i) {
+      run_reference(engine.model, images + i * kImageBytes, scratch, logits + i * kClasses);
+    }
+    return;
+  }
+  const std::size_t lanes = engine.batch->lanes.images, from = batch_from(engine);
+  while (n > 0) {
+    const bool batched = n >= from;
+    const Plan& plan = batched ? *engine.batch : *engine.single;
+    const std::size_t most = batched ? lanes : plan.lanes.images;
+    const std::size_t count = n < most ? n : most;
+    (batched ? engine.batch_path : engine.single_path)->run(plan, images, count, scratch, logits);
+    images += count * kImageBytes;
+    logits += count * kClasses;
+    n -= count;
+  }
+}
+
+mnistkit_engine_status check_run(const mnistkit_engine* engine, const std::uint8_t* images,
+                                 const float* logits, const void* scratch, std::size_t wanted,
+                                 std::size_t scratch_size) {
+  if (!engine) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "engine is NULL");
+  if (!images || !logits || !scratch) {
+    return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "images, logits or scratch is NULL");
+  }
+  if (scratch_size >= wanted) return MNISTKIT_ENGINE_OK;
+  return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "scratch: got %zu bytes, wanted %zu", scratch_size,
+              wanted);
+}
+
+mnistkit_engine_status fail(mnistkit_engine_status status, const char* format, ...) {
+  std::va_list values;
+  va_start(values, format);
+  std::vsnprintf(last_error, sizeof last_error, format, values);
+  va_end(values);
+  return status;
+}
+
+}  // namespace mnistkit::engine
 
 extern "C" {
 
@@ -91,9 +126,9 @@ const char* mnistkit_engine_last_error(void) { return last_error; }
 
 mnistkit_engine_status mnistkit_engine_open(const void* data, size_t size, const char* kernels,
                                             mnistkit_engine** engine) {
-  if (!engine) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "%s is NULL", "engine");
+  if (!engine) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "engine is NULL");
   *engine = nullptr;
-  if (!data) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "%s is NULL", "data");
+  if (!data) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "data is NULL");
   if (reinterpret_cast<std::uintptr_t>(data) % 64 != 0) {
     return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT,
                 "data at %p: wanted it aligned to 64 bytes; or use mnistkit_engine_open_file",
@@ -104,9 +139,9 @@ mnistkit_engine_status mnistkit_engine_open(const void* data, size_t size, const
 
 mnistkit_engine_status mnistkit_engine_open_file(const char* path, const char* kernels,
                                                  mnistkit_engine** engine) {
-  if (!engine) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "%s is NULL", "engine");
+  if (!engine) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "engine is NULL");
   *engine = nullptr;
-  if (!path) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "%s is NULL", "path");
+  if (!path) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "path is NULL");
   std::FILE* file = std::fopen(path, "rb");
   if (!file) return fail(MNISTKIT_ENGINE_NOT_FOUND, "%.200s: cannot be opened", path);
   long size = -1;
@@ -120,7 +155,7 @@ mnistkit_engine_status mnistkit_engine_open_file(const char* path, const char* k
   void* bytes = std::aligned_alloc(64, count / 64 * 64 + 64);
   const std::size_t got = bytes ? std::fread(bytes, 1, count, file) : 0;
   std::fclose(file);
-  if (!bytes) return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "%s", "out of memory");
+  if (!bytes) return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "out of memory");
   mnistkit_engine_status status = MNISTKIT_ENGINE_OK;
   if (got != count) {
     status = fail(MNISTKIT_ENGINE_NOT_FOUND, "%.200s: cannot be read", path);
@@ -143,37 +178,13 @@ size_t mnistkit_engine_scratch_size(const mnistkit_engine* engine, size_t max_ba
 mnistkit_engine_status mnistkit_engine_run(const mnistkit_engine* engine, const uint8_t* images,
                                            size_t n, float* logits, void* scratch,
                                            size_t scratch_size) {
-  if (!engine) return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "%s is NULL", "engine");
-  if (n == 0) return MNISTKIT_ENGINE_OK;
-  if (!images || !logits || !scratch) {
-    return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "%s is NULL", "images, logits or scratch");
+  if (engine && n == 0) return MNISTKIT_ENGINE_OK;
+  const auto status = check_run(engine, images, logits, scratch,
+                                mnistkit_engine_scratch_size(engine, n), scratch_size);
+  if (status == MNISTKIT_ENGINE_OK) {
+    run_images(*engine, images, n, logits, aligned(scratch, kScratchAlign));
   }
-  const std::size_t wanted = mnistkit_engine_scratch_size(engine, n);
-  if (scratch_size < wanted) {
-    return fail(MNISTKIT_ENGINE_INVALID_ARGUMENT, "scratch: got %zu bytes, wanted %zu",
-                scratch_size, wanted);
-  }
-  const auto address = reinterpret_cast<std::uintptr_t>(scratch);
-  auto* aligned =
-      static_cast<std::byte*>(scratch) + (kScratchAlign - address % kScratchAlign) % kScratchAlign;
-  if (!engine->single) {
-    for (std::size_t i = 0; i < n; ++i) {
-      run_reference(engine->model, images + i * kImageBytes, aligned, logits + i * kClasses);
-    }
-    return MNISTKIT_ENGINE_OK;
-  }
-  const std::size_t lanes = engine->batch->lanes.images, from = batch_from(*engine);
-  while (n > 0) {
-    const bool batched = n >= from;
-    const Plan& plan = batched ? *engine->batch : *engine->single;
-    const std::size_t most = batched ? lanes : plan.lanes.images;
-    const std::size_t count = n < most ? n : most;
-    (batched ? engine->batch_path : engine->single_path)->run(plan, images, count, aligned, logits);
-    images += count * kImageBytes;
-    logits += count * kClasses;
-    n -= count;
-  }
-  return MNISTKIT_ENGINE_OK;
+  return status;
 }
 
 const char* mnistkit_engine_precision(const mnistkit_engine* engine) {

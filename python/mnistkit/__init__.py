@@ -35,12 +35,17 @@ def load(
 ) -> Predictor:
     """Load an artifact folder into a runtime and return its predictor.
 
+    ``threads`` is a number of CPU threads; 0 leaves the choice to the runtime.
+
     Raises :class:`MissingError` where the backend is not available, :class:`ArtifactError` where
-    a file is damaged, :class:`UsageError` for an unknown backend.
+    a file is damaged, :class:`UsageError` for an unknown backend or a number of threads that
+    nobody can mean.
     """
     from mnistkit import backends
     from mnistkit.artifact import Artifact
+    from mnistkit.threads import check_threads
 
+    check_threads(threads)
     return backends.require(backend).load(Artifact.open(Path(artifact)), precision, device, threads)
 
 

@@ -19,6 +19,7 @@ from mnistkit.backends.base import Backend, Images, Logits, Predictor
 from mnistkit.environment import environment
 from mnistkit.errors import CheckError, MissingError, MnistkitError, UsageError
 from mnistkit.roofline import Roofline
+from mnistkit.threads import usable_cores
 from mnistkit.verify import REFERENCES, TOLERANCES, cases
 
 _ROUNDS = 12  # each case is timed in this many slices, in turn with all the others
@@ -62,7 +63,8 @@ def bench(
     a uint8 array in the caller's memory to logits in the caller's memory; the others time the
     engine alone on data that is bound already. Load time and peak memory are those of a fresh
     process that loads the model and answers once. With ``roofline`` the peak of one core is
-    measured between the slices, and each row says what share of it the net's multiply-adds take.
+    measured between the slices, and each row says what share of it, times the cores that
+    ``threads`` can use, the net's multiply-adds take.
     """
     if not batch_sizes or min(batch_sizes) < 1:
         raise UsageError(f"batch sizes must be 1 or more, got {list(batch_sizes)}")
@@ -149,9 +151,10 @@ def bench(
     if ceiling:
         figures["roofline"] = ceiling.figures()
         work = artifact.manifest["multiply_adds"]
+        cores = min(threads or usable_cores(), usable_cores())  # more threads have no more peak
         for row in figures["rows"]:
             if most := ceiling.peak(row["precision"]):
-                row["share_of_peak"] = work * row["images_per_second"] / (most * threads)
+                row["share_of_peak"] = work * row["images_per_second"] / (most * cores)
         ceiling.close()
     for predictor in predictors:
         predictor.close()

@@ -259,7 +259,7 @@ def bench(
     precision: PrecisionOption = None,
     batch: Annotated[str, typer.Option(metavar="N,M", help="Batch sizes.")] = "1,8,64,512",
     device: DeviceOption = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: runtime's choice.")] = 1,
+    threads: ThreadsOption = 1,
     duration: Annotated[float, typer.Option(help="Seconds measured for each row.")] = 1.0,
     warmup: Annotated[float, typer.Option(help="Seconds of warm-up for each row.")] = 0.2,
     roofline: Annotated[

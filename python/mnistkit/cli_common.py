@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistkit.errors import MnistkitError, UsageError
+from mnistkit.threads import check_threads
 
 if TYPE_CHECKING:
     from mnistkit.artifact import Artifact
     from mnistkit.console import Console
     from mnistkit.source import Source
+
+
+def _threads(threads: int) -> int:
+    try:
+        return check_threads(threads)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+
 
 RunArgument = Annotated[
     str | None,
@@ -44,7 +53,9 @@ JsonOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks and more.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
-ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets the runtime choose.")]
+ThreadsOption = Annotated[
+    int, typer.Option(callback=_threads, help="CPU threads; 0 lets the runtime choose.")
+]
 BackendOption = Annotated[
     str | None, typer.Option("--backend", metavar="A,B", help="Only these backends.")
 ]

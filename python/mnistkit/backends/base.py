@@ -103,7 +103,11 @@ class Backend(ABC):
     def load(
         self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
     ) -> Predictor:
-        """Load the artifact's model of that precision; ``threads`` 0 leaves the choice open."""
+        """Load the artifact's model of that precision.
+
+        ``threads`` is a number of CPU threads; 0 leaves the choice to the runtime. What
+        :func:`mnistkit.threads.check_threads` refuses is a :class:`UsageError`.
+        """
 
     def refuses(self, precision: str, device: str) -> str | None:
         """Why this runtime cannot run that precision on that device, or None."""

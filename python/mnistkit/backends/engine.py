@@ -15,6 +15,7 @@ from mnistkit import engine_library
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
 from mnistkit.errors import ArtifactError, MissingError, MnistkitError, UsageError
+from mnistkit.threads import MAX_THREADS, check_threads, usable_cores
 
 # The numbers of mnistkit_engine_status.
 _ERRORS: dict[int, type[MnistkitError]] = {
@@ -23,6 +24,7 @@ _ERRORS: dict[int, type[MnistkitError]] = {
     3: ArtifactError,  # a rule of the format is broken
     4: ArtifactError,  # newer file
     5: UsageError,  # kernels that are unknown, or that this CPU lacks
+    7: MissingError,  # threads that the system does not give
 }
 
 
@@ -69,6 +71,14 @@ class EngineApi:
         )
         self.scratch_size = function("scratch_size", size, pointer, size)
         self.run = function("run", ctypes.c_int, pointer, pointer, size, pointer, pointer, size)
+        self.pool_create = function(
+            "pool_create", ctypes.c_int, size, ctypes.POINTER(ctypes.c_void_p)
+        )
+        self.pool_close = function("pool_close", None, pointer)
+        self.parallel_scratch_size = function("parallel_scratch_size", size, pointer, size, size)
+        self.run_parallel = function(
+            "run_parallel", ctypes.c_int, pointer, pointer, pointer, size, pointer, pointer, size
+        )
         self.kernels_in_use = function("kernels", text, pointer)
         self.edition = function("edition", ctypes.c_int, pointer)
         self.close = function("close", None, pointer)
@@ -90,20 +100,20 @@ class EngineApi:
         """
         return int(self._kernel_peak(index, precision == "int8", steps))
 
-    def open(self, path: Path, kernels: str = "") -> EnginePredictor:
+    def open(self, path: Path, kernels: str = "", threads: int = 1) -> EnginePredictor:
         """Open a `.mnk` file with the named kernels, or with the best there are."""
         handle = ctypes.c_void_p()
         self.check(self._open_file(str(path).encode(), kernels.encode(), handle))
-        return EnginePredictor(self, handle.value or 0)
+        return EnginePredictor(self, handle.value or 0, threads=threads)
 
-    def open_bytes(self, data: bytes, kernels: str = "") -> EnginePredictor:
+    def open_bytes(self, data: bytes, kernels: str = "", threads: int = 1) -> EnginePredictor:
         """Open a `.mnk` file's bytes, copied once to where they are aligned."""
         room = np.empty(len(data) + 64, np.uint8)
         start = -room.ctypes.data % 64
         room[start : start + len(data)] = np.frombuffer(data, np.uint8)
         handle = ctypes.c_void_p()
         self.check(self._open(room.ctypes.data + start, len(data), kernels.encode(), handle))
-        return EnginePredictor(self, handle.value or 0, room)
+        return EnginePredictor(self, handle.value or 0, room, threads)
 
     def check(self, status: int) -> None:
         """Raise what the status stands for, with the library's own words."""
@@ -119,10 +129,26 @@ def api(path: Path) -> EngineApi:
 
 
 class EnginePredictor(Predictor):
-    """A net in the engine; ``data`` are bytes that it uses in place."""
+    """A net in the engine; ``data`` are bytes that it uses in place.
 
-    def __init__(self, functions: EngineApi, handle: int, data: Any = None) -> None:
-        self._api, self._handle, self._data = functions, handle, data
+    Batches are split over a pool of ``threads`` of its own: 0 takes one for each core that this
+    process may use, 1 makes no pool. A process that was forked from this one has no part of the
+    pool: there a predictor with one refuses (:class:`UsageError`) and can be closed.
+    """
+
+    def __init__(
+        self, functions: EngineApi, handle: int, data: Any = None, threads: int = 1
+    ) -> None:
+        self._api, self._handle, self._data, self._pool = functions, handle, data, 0
+        try:
+            self.threads = check_threads(threads) or min(usable_cores(), MAX_THREADS)
+            if self.threads > 1:
+                pool = ctypes.c_void_p()
+                functions.check(functions.pool_create(self.threads, pool))
+                self._pool = pool.value or 0
+        except MnistkitError:
+            self.close()
+            raise
         self._prepare(1)
 
     @property
@@ -138,17 +164,24 @@ class EnginePredictor(Predictor):
     def _prepare(self, count: int) -> None:
         """Make room for batches of up to ``count``: an address costs 1 us, so they are kept."""
         self._room = count
-        self._scratch = np.empty(self._api.scratch_size(self._handle, count), np.uint8)
+        self._scratch = self._make_scratch(count)
         self._logits = np.empty((count, 10), np.float32)
         self._scratch_at = self._scratch.ctypes.data, self._scratch.size
         self._logits_at = self._logits.ctypes.data
+
+    def _make_scratch(self, count: int) -> Any:
+        size = self._api.parallel_scratch_size(self._handle, count, self.threads)
+        return np.empty(size, np.uint8)
 
     def _run(self, images: Images) -> Logits:
         count = len(images)
         if count > self._room:
             self._prepare(count)
-        at = images.ctypes.data
-        status = self._api.run(self._handle, at, count, self._logits_at, *self._scratch_at)
+        arguments = images.ctypes.data, count, self._logits_at, *self._scratch_at
+        if self._pool:
+            status = self._api.run_parallel(self._handle, self._pool, *arguments)
+        else:
+            status = self._api.run(self._handle, *arguments)
         if status:
             self._api.check(status)
         return self._logits[:count].copy()
@@ -157,10 +190,12 @@ class EnginePredictor(Predictor):
         """Run with the pointers, the scratch and the output array there already."""
         checked = check_images(images)
         logits = np.empty((len(checked), 10), np.float32)
-        scratch = np.empty(self._api.scratch_size(self._handle, len(checked)), np.uint8)
+        scratch = self._make_scratch(len(checked))
+        pool = [ctypes.c_void_p(self._pool)] if self._pool else []
         call = functools.partial(
-            self._api.run,
+            self._api.run_parallel if pool else self._api.run,
             ctypes.c_void_p(self._handle),
+            *pool,
             ctypes.c_void_p(checked.ctypes.data),
             ctypes.c_size_t(len(checked)),
             ctypes.c_void_p(logits.ctypes.data),
@@ -175,14 +210,21 @@ class EnginePredictor(Predictor):
         return run
 
     def close(self) -> None:
-        """Close the engine; a second call does nothing."""
+        """Close the engine and end its threads; a second call does nothing."""
+        pool, self._pool = self._pool, 0
+        if pool:
+            self._api.pool_close(pool)
         handle, self._handle = self._handle, 0
         if handle:
             self._api.close(handle)
 
+    def __del__(self) -> None:
+        """Threads must not outlive a predictor that nobody has closed."""
+        self.close()
+
 
 class EngineBackend(Backend):
-    """Loads the artifact's `.mnk` file. It runs on one thread, whatever ``threads`` says."""
+    """Loads the artifact's `.mnk` file."""
 
     name = "engine"
     description = "the dependency-free C++ engine"
@@ -197,11 +239,15 @@ class EngineBackend(Backend):
     def load(
         self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
     ) -> Predictor:
-        """Open the artifact's file with ``$MNISTKIT_KERNELS``, or the best kernels there are."""
+        """Open the artifact's file with ``$MNISTKIT_KERNELS``, or the best kernels there are.
+
+        ``threads`` 0 takes one for each core that this process may use.
+        """
+        check_threads(threads)
         library = engine_library.engine_library()
         if library is None:
             raise MissingError(str(engine_library.engine_missing()))
-        return api(library).open(artifact.file(self.format, precision))
+        return api(library).open(artifact.file(self.format, precision), threads=threads)
 
 
 BACKEND = EngineBackend()

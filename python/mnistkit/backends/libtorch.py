@@ -27,6 +27,7 @@ from mnistkit.errors import (
     MnistkitError,
     UsageError,
 )
+from mnistkit.threads import check_threads
 
 # Where the runner measures which of two graphs is faster on a CPU.
 _WARMUP = (1, 16, 256)
@@ -160,6 +161,7 @@ class LibtorchBackend(Backend):
         self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
     ) -> Predictor:
         """Open the artifact folder; the runner checks the file's hash and the golden digits."""
+        check_threads(threads)
         library = sdk.runner_library()
         if library is None:
             raise MissingError(str(sdk.runner_missing()))

@@ -17,6 +17,7 @@ from mnistkit.backends.base import (
     check_images,
 )
 from mnistkit.errors import ArtifactError, MissingError
+from mnistkit.threads import check_threads
 
 
 class _OrtPredictor(Predictor):
@@ -54,6 +55,7 @@ class OnnxRuntimeBackend(Backend):
         self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
     ) -> Predictor:
         """Open a session on the file of that precision."""
+        check_threads(threads)
         return _OrtPredictor(open_session(artifact.file(self.format, precision), device, threads))
 
 

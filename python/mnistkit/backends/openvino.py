@@ -12,6 +12,7 @@ import numpy as np
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
 from mnistkit.errors import ArtifactError
+from mnistkit.threads import check_threads
 
 
 class _OpenVinoPredictor(Predictor):
@@ -54,6 +55,7 @@ class OpenVinoBackend(Backend):
         self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
     ) -> Predictor:
         """Compile the file of that precision for the CPU: one stream, tuned for latency."""
+        check_threads(threads)
         import openvino
 
         path = artifact.file(self.format, precision)

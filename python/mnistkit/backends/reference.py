@@ -6,6 +6,7 @@ from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import Int8Graph
+from mnistkit.threads import check_threads
 
 
 class _ReferencePredictor(Predictor):
@@ -34,6 +35,7 @@ class ReferenceBackend(Backend):
         self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
     ) -> Predictor:
         """Read the integers."""
+        check_threads(threads)
         return _ReferencePredictor(store.read(artifact.file(self.format, precision))[0])
 
 

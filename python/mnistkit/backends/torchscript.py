@@ -10,6 +10,7 @@ from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.torch_common import TorchPredictor, torch_device, torch_missing
 from mnistkit.errors import ArtifactError
+from mnistkit.threads import check_threads
 
 
 class TorchScriptBackend(Backend):
@@ -30,6 +31,7 @@ class TorchScriptBackend(Backend):
         self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
     ) -> Predictor:
         """Load the module of that precision onto the device."""
+        check_threads(threads)
         path = artifact.file(self.format, precision)
         target = torch_device(device)
         with warnings.catch_warnings():

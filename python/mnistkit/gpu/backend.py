@@ -10,6 +10,7 @@ from mnistkit.errors import ArtifactError, MissingError, UsageError
 from mnistkit.gpu import flavor as flavors
 from mnistkit.gpu import memory, probe
 from mnistkit.gpu.plan import PlanInfo, info_path, rebuild_command
+from mnistkit.threads import check_threads
 
 
 class TensorRtBackend(Backend):
@@ -31,6 +32,7 @@ class TensorRtBackend(Backend):
         Raises :class:`MissingError` where the folder holds no plan of that precision,
         :class:`ArtifactError` naming found and expected where none of them fits.
         """
+        check_threads(threads)
         if not check_device(device).startswith("cuda"):
             raise UsageError(f"{self.name} runs on CUDA alone: use --device cuda")
         # In this order: without a driver TensorRT takes the interpreter down.

@@ -1,8 +1,8 @@
 """Every int8 runtime gives the reference's digits on CPUs without an int8 dot product.
 
-This machine is held to AVX2, or to SSE4.1, by the runtimes' own switches; ONNX Runtime, which has
-none, runs under qemu. That the switches take effect is shown each time by a net of the first
-edition, which saturates.
+This machine is held to AVX2, or to SSE4.1, by the runtimes' own switches, and all of them run as
+they choose on emulated CPUs (ONNX Runtime has no switch). That AVX2 takes effect is shown each
+time by a net of the first edition, which saturates.
 """
 
 from __future__ import annotations
@@ -80,9 +80,11 @@ def parity(
     np.save(room / "images.npy", digits)
     qemu = [tool("qemu-x86_64"), "-cpu", cpu] if cpu else []
     command = [*qemu, sys.executable, PARITY, room / "images.npy", room / "out.npz"]
+    # A kernel that OpenBLAS was told to take may not run on an emulated CPU.
+    told = {k: v for k, v in os.environ.items() if not (cpu and k.startswith("OPENBLAS_"))}
     done = subprocess.run(
         [str(word) for word in (*command, ",".join(names), *folders)],
-        env={**os.environ, **LEVELS.get(level, {})},
+        env={**told, **LEVELS.get(level, {})},
         capture_output=True,
         text=True,
         check=False,
@@ -124,6 +126,9 @@ def saturates(found: Logits, wanted: dict[str, Array], backend: str) -> bool:
     return refused or bool(np.abs(logits - wanted[FIRST]).max() > 1.0)
 
 
+SATURATING = ("torchscript", "torchscript:x86", "torchscript:fbgemm", "libtorch", "openvino")
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_as_a_lesser_cpu(
     level: str,
@@ -137,18 +142,17 @@ def test_as_a_lesser_cpu(
         pytest.skip(f"this CPU has no {level}")
     names = available("torchscript:x86", "libtorch", "openvino", "engine")
     if level == "avx2":  # FBGEMM needs AVX2 at least
-        names += available("torchscript:fbgemm", "libtorch:fbgemm")
+        names += available("torchscript:fbgemm")
     folders = [path for path, _ in nets.values()]
     found, said = parity(names, folders, digits, tmp_path, level=level)
     check(found, wanted)
     assert set(said.split()) == {level}  # the engine's kernels
-    for name in names:
-        if name != "engine":
-            assert saturates(found, wanted, name), f"{name} was not held to {level}"
+    if level == "avx2":
+        show_saturation(found, wanted, names)
 
 
 @pytest.mark.parametrize(("cpu", "kernels"), [("Haswell", "avx2"), ("Nehalem", "sse4.1")])
-def test_under_emulation(
+def test_on_an_emulated_cpu(
     cpu: str,
     kernels: str,
     nets: dict[str, tuple[Path, Int8Graph]],
@@ -156,9 +160,19 @@ def test_under_emulation(
     digits: Array,
     tmp_path: Path,
 ) -> None:
-    """ONNX Runtime and the engine on a CPU that is not here."""
-    names, few = available("onnxruntime", "engine"), ("nano", "base")
+    names = available("onnxruntime", "openvino", "torchscript", "libtorch", "engine")
+    few = ("nano", "base", FIRST)
     folders = [nets[name][0] for name in few]
     found, said = parity(names, folders, digits[:40], tmp_path, level="", cpu=cpu)
-    check(found, {name: wanted[name][:40] for name in few})
+    wanted = {name: wanted[name][:40] for name in few}
+    check(found, wanted)
     assert set(said.split()) == {kernels}
+    if kernels == "avx2":
+        show_saturation(found, wanted, names)
+
+
+def show_saturation(found: Logits, wanted: dict[str, Array], names: list[str]) -> None:
+    """Fail where a runtime that adds pairs in 16 bits did not do so."""
+    for name in names:
+        if name in SATURATING:
+            assert saturates(found, wanted, name), f"{name} was not held down"

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "byte_order.hpp"
 #include "format.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/reference.hpp"
@@ -70,7 +71,7 @@ mnistkit_engine_status open_bytes(const void* data, std::size_t size, const char
                 "rule %d of the .mnk format: %s; export the net again", fault.rule, fault.text);
   }
   made->kernels = set;
-  if (!make_plans(*made)) {
+  if (!to_native_order(made->model) || !make_plans(*made)) {
     mnistkit_engine_close(made);
     return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "%s", "out of memory");
   }
@@ -191,6 +192,7 @@ void mnistkit_engine_close(mnistkit_engine* engine) {
   if (!engine) return;
   if (engine->batch != engine->single) free_plan(engine->batch);
   free_plan(engine->single);
+  std::free(engine->model.copies);
   std::free(engine->owned);
   std::free(engine);
 }

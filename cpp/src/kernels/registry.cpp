@@ -8,9 +8,18 @@
 namespace mnistkit::engine {
 
 #if defined(__x86_64__) || defined(_M_X64)
-extern const KernelSet kAvx512Vnni, kAvxVnni, kAvx2;
-#elif defined(__aarch64__)
+extern const KernelSet kAvx512Vnni, kAvxVnni, kAvx2, kSse41;
+#elif defined(__aarch64__) && !defined(__AARCH64EB__)
 extern const KernelSet kNeonDot, kNeon;
+#endif
+#if defined(__wasm_simd128__)
+extern const KernelSet kWasmSimd;
+#endif
+#if defined(__wasm_relaxed_simd__)
+extern const KernelSet kWasmRelaxedSimd;
+#endif
+#if defined(__GNUC__)
+extern const KernelSet kVector128;
 #endif
 extern const KernelSet kPortable;
 
@@ -18,11 +27,20 @@ namespace {
 
 const KernelSet* const kSets[] = {
 #if defined(__x86_64__) || defined(_M_X64)
-    &kAvx512Vnni, &kAvxVnni,   &kAvx2,
-#elif defined(__aarch64__)
-    &kNeonDot,    &kNeon,
+    &kAvx512Vnni,      &kAvxVnni,   &kAvx2, &kSse41,
+#elif defined(__aarch64__) && !defined(__AARCH64EB__)
+    &kNeonDot,         &kNeon,
 #endif
-    &kPortable,   &kReference,
+#if defined(__wasm_relaxed_simd__)
+    &kWasmRelaxedSimd,
+#endif
+#if defined(__wasm_simd128__)
+    &kWasmSimd,
+#endif
+#if defined(__GNUC__)
+    &kVector128,
+#endif
+    &kPortable,        &kReference,
 };
 
 }  // namespace

@@ -11,36 +11,30 @@ namespace mnistkit::engine {
 extern const KernelSet kAvx512Vnni, kAvxVnni, kAvx2, kSse41;
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
 extern const KernelSet kNeonDot, kNeon;
+#elif defined(__wasm_simd128__)
+extern const KernelSet kWasmRelaxedSimd, kWasmSimd;
 #endif
-#if defined(__wasm_simd128__)
-extern const KernelSet kWasmSimd;
-#endif
-#if defined(__wasm_relaxed_simd__)
-extern const KernelSet kWasmRelaxedSimd;
-#endif
-#if defined(__GNUC__)
-extern const KernelSet kVector128;
-#endif
-extern const KernelSet kPortable;
+extern const KernelSet kVector128, kPortable;
 
 namespace {
 
 const KernelSet* const kSets[] = {
 #if defined(__x86_64__) || defined(_M_X64)
-    &kAvx512Vnni,      &kAvxVnni,   &kAvx2, &kSse41,
+    &kAvx512Vnni, &kAvxVnni,  &kAvx2, &kSse41,
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
-    &kNeonDot,         &kNeon,
-#endif
-#if defined(__wasm_relaxed_simd__)
+    &kNeonDot,   &kNeon,
+#elif defined(__wasm_relaxed_simd__)
     &kWasmRelaxedSimd,
-#endif
-#if defined(__wasm_simd128__)
+    &kWasmSimd,
+#elif defined(__wasm_simd128__)
     &kWasmSimd,
 #endif
-#if defined(__GNUC__)
-    &kVector128,
+#if MNISTKIT_VECTOR_REGISTERS
+    &kVector128,  &kPortable,
+#else
+    &kPortable,  &kVector128,
 #endif
-    &kPortable,        &kReference,
+    &kReference,
 };
 
 }  // namespace

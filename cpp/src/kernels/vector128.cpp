@@ -3,6 +3,8 @@
 //
 // A word of four bytes is two halves of 16 bits. The bytes 0 and 2, by significance, and 1 and 3
 // are multiplied apart, so that nothing needs to be shuffled.
+#include <cfloat>
+
 #include "bits128.hpp"
 
 namespace mnistkit::engine {
@@ -113,6 +115,6 @@ const Paths kVectorFp32 = {kFp32Path, kFp32Path, peak<bits128::Fp32>};
 
 extern const KernelSet kVector128;
 const KernelSet kVector128 = {"vector128", "128-bit vectors by the compiler, any machine",
-                              [] { return true; }, &kInt8, &kVectorFp32};
+                              [] { return FLT_EVAL_METHOD == 0; }, &kInt8, &kVectorFp32};
 
 }  // namespace mnistkit::engine

@@ -74,7 +74,8 @@ def test_average_of_a_wide_map(api: EngineApi) -> None:
 
 def test_kernel_choice(api: EngineApi, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = api.kernels()
-    assert [k.name for k in listed][-2:] == ["portable", "reference"]
+    assert [k.name for k in listed][-3:] == ["vector128", "portable", "reference"]
+    assert all(k.supported for k in listed[-3:])
     data = mnk("nano", "int8")
     assert api.open_bytes(data).kernels == next(k.name for k in listed if k.supported)
     monkeypatch.setenv("MNISTKIT_KERNELS", "portable")

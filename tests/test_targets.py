@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_nets import Array, c_defines, graphs, parse_logits, pictures, write_digits
+from engine_nets import Array, c_defines, graphs, parse_logits, pictures, tied, write_digits
 from mnistkit import sdk
 from mnistkit.data import Digits
 from mnistkit.export import c, native, reference_logits
@@ -180,7 +180,7 @@ def machine_program(
 def test_engine_elsewhere(machine_program: tuple[Machine, Path], tmp_path: Path, name: str) -> None:
     """Big-endian or without vectors: the reference's bits, whichever kernels are asked for."""
     machine, program = machine_program
-    graph, int8 = graphs(name)
+    graph, int8 = graphs(name)[0], tied(name)
     (tmp_path / "int8.mnk").write_bytes(native.render(int8, "int8"))
     (tmp_path / "fp32.mnk").write_bytes(native.render(graph, "fp32"))
     images = _turned(200)

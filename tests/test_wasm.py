@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_nets import NETS, Array, graphs, pictures
+from engine_nets import NETS, Array, graphs, pictures, tied
 from mnistkit import sdk
 from mnistkit.export import native, reference_logits
 from mnistkit.quantization import reference
@@ -90,11 +90,12 @@ def _program(module: Path, folder: Path, config: Any = None) -> Program:
 def _check(program: Program, name: str, kernels: list[str]) -> None:
     graph, int8 = graphs(name)
     images = np.concatenate([pictures(), np.roll(pictures(), (2, -1), (2, 3))])
-    wanted, real = reference.logits(int8, images), reference_logits(graph, images[:3])
+    real = reference_logits(graph, images[:3])
     for forced in ("", *kernels):
-        chosen, got = program(native.render(int8, "int8"), forced, images)
-        assert chosen == (forced or kernels[0])
-        np.testing.assert_array_equal(got, wanted, chosen)
+        for net in (int8, tied(name)):
+            chosen, got = program(native.render(net, "int8"), forced, images)
+            assert chosen == (forced or kernels[0])
+            np.testing.assert_array_equal(got, reference.logits(net, images), chosen)
         _, got = program(native.render(graph, "fp32"), forced, images[:3])
         np.testing.assert_allclose(got, real, rtol=1e-5, atol=1e-5)
 

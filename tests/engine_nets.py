@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mnistkit.nets.deploy import DeployGraph, fold
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.nets.module import DigitNet
 from mnistkit.nets.spec import AvgPool, BatchNorm, Conv, MaxPool, NetSpec, ReLU
-from mnistkit.quantization.graph import Int8Graph, quantize
+from mnistkit.quantization.graph import Int8Conv, Int8Graph, Int8Op, quantize
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -74,6 +75,20 @@ def graphs(name: str) -> tuple[DeployGraph, Int8Graph]:
             values = module(values)
             ranges[op.name] = float(values.abs().max())
     return graph, quantize(graph, ranges)
+
+
+@cache
+def tied(name: str) -> Int8Graph:
+    """The int8 net with powers of two as multipliers: many values lie between two integers."""
+
+    def rounded(op: Int8Op) -> Int8Op:
+        if not isinstance(op, Int8Conv) or op.out_scale is None:
+            return op
+        scale = np.exp2(np.round(np.log2(op.multiplier))).astype(np.float32)
+        return replace(op, weight_scale=scale, in_scale=np.float32(1), out_scale=np.float32(1))
+
+    int8 = graphs(name)[1]
+    return Int8Graph(int8.spec, tuple(rounded(op) for op in int8.ops))
 
 
 def mnk(name: str, precision: str) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_nets import NETS, c_defines, graphs, mnk, parse_logits, pictures, write_digits
+from engine_nets import NETS, c_defines, graphs, mnk, parse_logits, pictures, tied, write_digits
 from mnistkit.backends.engine import EngineApi
 from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
 from mnistkit.export import c, native
@@ -42,6 +42,16 @@ def test_int8_bits(api: EngineApi, name: str) -> None:
         with api.open_bytes(data, kernels) as predictor:
             assert predictor.kernels == kernels
             for count in (len(images), 16, 15, 3, 1):
+                np.testing.assert_array_equal(predictor.logits(images[:count]), wanted[:count])
+
+
+@pytest.mark.parametrize("name", ["base", "nano", "ref-18738", "grouped", "depthwise", "single"])
+def test_ties_go_to_the_even_integer(api: EngineApi, name: str) -> None:
+    data, images = native.render(tied(name), "int8"), pictures()
+    wanted = reference.logits(tied(name), images)
+    for kernels in _sets(api):
+        with api.open_bytes(data, kernels) as predictor:
+            for count in (len(images), 1):
                 np.testing.assert_array_equal(predictor.logits(images[:count]), wanted[:count])
 
 
@@ -74,7 +84,8 @@ def test_average_of_a_wide_map(api: EngineApi) -> None:
 
 def test_kernel_choice(api: EngineApi, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = api.kernels()
-    assert [k.name for k in listed][-2:] == ["portable", "reference"]
+    assert [k.name for k in listed][-3:] == ["vector128", "portable", "reference"]
+    assert all(k.supported for k in listed[-3:])
     data = mnk("nano", "int8")
     assert api.open_bytes(data).kernels == next(k.name for k in listed if k.supported)
     monkeypatch.setenv("MNISTKIT_KERNELS", "portable")

@@ -1,20 +1,25 @@
-"""Other processors under emulation: the C export on a Cortex-M4, the engine on aarch64.
+"""Other processors under emulation: the C export on a Cortex-M4, the engine on aarch64 and on older
+x86-64 processors, both on s390x, which is big-endian, and on riscv64, which has no vectors here.
 
 Each test is skipped, with the package that it misses, where a tool is not installed.
 """
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_nets import Array, c_defines, graphs, parse_logits, pictures, write_digits
+from engine_nets import Array, c_defines, graphs, parse_logits, pictures, tied, write_digits
 from mnistkit import sdk
+from mnistkit.data import Digits
 from mnistkit.export import c, native, reference_logits
 from mnistkit.quantization import reference
+from mnistkit.source import resolve
 
 TARGETS = Path(__file__).parent / "targets"
 CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
@@ -79,23 +84,30 @@ def test_cortex_m4(tmp_path: Path, name: str, flash: int, ram: int) -> None:
     assert 0 < instructions < 20_000_000
 
 
-@pytest.fixture(scope="module")
-def aarch64_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    _need((AARCH64, "g++-aarch64-linux-gnu"), ("qemu-aarch64", "qemu-user"), ("cmake", "cmake"))
-    tree = tmp_path_factory.mktemp("aarch64")
+def _engine_program(tree: Path, compiler: str, *options: str) -> Path:
+    """tests/targets/engine_digits.cpp with the engine, linked statically, for another machine."""
     root = sdk.source_dir()
     off = [f"-DMNISTKIT_{part}=OFF" for part in ("BUILD_RUNNER", "BUILD_APPS", "INSTALL")]
-    cross = [f"-DCMAKE_CXX_COMPILER={AARCH64}", "-DCMAKE_BUILD_TYPE=Release"]
-    system = ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
-    _run("cmake", "-S", root, "-B", tree, *cross, *system, *off)
+    cross = [f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Release"]
+    _run("cmake", "-S", root, "-B", tree, *cross, *options, *off)
     _run("cmake", "--build", tree, "--target", "mnistkit_engine_static")
     library, program = next(tree.rglob("libmnistkit_engine.a")), tree / "engine_digits"
     include = ["-std=c++20", "-O2", "-static", "-I", root / "cpp" / "include"]
-    _run(AARCH64, *include, TARGETS / "engine_digits.cpp", library, "-o", program)
+    _run(compiler, *include, TARGETS / "engine_digits.cpp", library, "-o", program)
     return program
 
 
-@pytest.mark.parametrize("kernels", ["neon-dot", "neon", "portable"])
+def _system(processor: str) -> tuple[str, str]:
+    return "-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={processor}"
+
+
+@pytest.fixture(scope="module")
+def aarch64_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    _need((AARCH64, "g++-aarch64-linux-gnu"), ("qemu-aarch64", "qemu-user"), ("cmake", "cmake"))
+    return _engine_program(tmp_path_factory.mktemp("aarch64"), AARCH64, *_system("aarch64"))
+
+
+@pytest.mark.parametrize("kernels", ["neon-dot", "neon", "vector128", "portable"])
 @pytest.mark.parametrize("name", ["base", "small", "nano", "ref-18738", "ref-10066"])
 def test_aarch64(aarch64_program: Path, tmp_path: Path, name: str, kernels: str) -> None:
     graph, int8 = graphs(name)
@@ -122,5 +134,132 @@ def test_aarch64_without_dot_product(aarch64_program: Path, tmp_path: Path) -> N
     got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
     np.testing.assert_array_equal(got, reference.logits(graphs("nano")[1], images))
     forced = subprocess.run([*program, "neon-dot"], input=b"", capture_output=True, check=False)
+    assert forced.returncode == 1
+    assert b"this CPU lacks" in forced.stderr
+
+
+# ---- Machines of another byte order, and without vectors ---------------------------------------
+
+
+@dataclass(frozen=True)
+class Machine:
+    processor: str
+    cpu: str
+    order: str  # of its bytes, as numpy writes it
+    chosen: str  # the kernels that it runs by itself
+
+    def tool(self, name: str) -> str:
+        return f"{self.processor}-linux-gnu-{name}"
+
+    def need(self, tool: str) -> None:
+        package = f"g++-{self.processor}-linux-gnu"
+        emulator = (f"qemu-{self.processor}", "qemu-user")
+        _need((self.tool(tool), package), emulator, ("cmake", "cmake"))
+
+
+MACHINES = {
+    # Without -march=z13 there are no vectors on s390x; with it, the compiler uses them.
+    "s390x": Machine("s390x", "max", ">", "portable"),
+    "s390x vectors": Machine("s390x", "max", ">", "vector128"),
+    "riscv64": Machine("riscv64", "rv64", "<", "portable"),
+}
+
+
+@pytest.fixture(scope="module", params=MACHINES)
+def machine_program(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Machine, Path]:
+    machine = MACHINES[request.param]
+    machine.need("g++")
+    vectors = ["-DCMAKE_CXX_FLAGS=-march=z14"] if "vectors" in request.param else []
+    tree, options = tmp_path_factory.mktemp(machine.processor), _system(machine.processor)
+    return machine, _engine_program(tree, machine.tool("g++"), *options, *vectors)
+
+
+@pytest.mark.parametrize("name", ["base", "nano", "grouped", "depthwise", "strided"])
+def test_engine_elsewhere(machine_program: tuple[Machine, Path], tmp_path: Path, name: str) -> None:
+    """Big-endian or without vectors: the reference's bits, whichever kernels are asked for."""
+    machine, program = machine_program
+    graph, int8 = graphs(name)[0], tied(name)
+    (tmp_path / "int8.mnk").write_bytes(native.render(int8, "int8"))
+    (tmp_path / "fp32.mnk").write_bytes(native.render(graph, "fp32"))
+    images = _turned(200)
+    wanted, real = reference.logits(int8, images), reference_logits(graph, images[:3])
+    for kernels, count in (("", 200), ("vector128", 200), ("portable", 200), ("reference", 20)):
+        command = [f"qemu-{machine.processor}", "-cpu", machine.cpu, program]
+        done = _run(*command, tmp_path / "int8.mnk", kernels, input=images[:count].tobytes())
+        assert done.stderr.decode() == f"kernels {kernels or machine.chosen}\n"
+        got = np.frombuffer(done.stdout, f"{machine.order}f4").reshape(-1, 10)
+        np.testing.assert_array_equal(got, wanted[:count])
+        done = _run(*command, tmp_path / "fp32.mnk", kernels, input=images[:3].tobytes())
+        got = np.frombuffer(done.stdout, f"{machine.order}f4").reshape(-1, 10)
+        np.testing.assert_allclose(got, real, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("machine", [MACHINES["s390x"], MACHINES["riscv64"]])
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("name", ["base", "nano", "grouped"])
+def test_c_export_elsewhere(tmp_path: Path, machine: Machine, name: str, precision: str) -> None:
+    machine.need("gcc")
+    graph, images = graphs(name)[precision == "int8"], _turned(60)
+    (tmp_path / "model.c").write_bytes(c.render(graph, precision))
+    write_digits(tmp_path, images)
+    sources = [tmp_path / "model.c", TARGETS / "c_digits.c", "-I", tmp_path]
+    options = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-static"]
+    program, defines = tmp_path / "digits", c_defines(name, precision)
+    _run(machine.tool("gcc"), *options, *defines, *sources, "-o", program)
+    got = parse_logits(_run(f"qemu-{machine.processor}", program).stdout.decode())
+    if precision == "int8":
+        np.testing.assert_array_equal(got, reference.logits(graphs(name)[1], images))
+    else:
+        wanted = reference_logits(graphs(name)[0], images)
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+# ---- Older processors of the build machine's own kind ------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def x86_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if platform.machine() != "x86_64":
+        pytest.skip("not an x86-64 machine")
+    _need(("g++", "g++"), ("qemu-x86_64", "qemu-user"), ("cmake", "cmake"))
+    return _engine_program(tmp_path_factory.mktemp("x86"), "g++")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "chosen"),
+    [
+        ("Haswell", "avx2"),
+        ("Nehalem", "sse4.1"),
+        ("Penryn", "sse4.1"),
+        ("core2duo", "vector128"),
+        ("qemu64,-ssse3,-sse4a", "vector128"),
+    ],
+)
+@pytest.mark.parametrize("name", ["base", "nano"])
+def test_older_x86(
+    x86_program: Path, tmp_path: Path, mnist_test: Digits, name: str, cpu: str, chosen: str
+) -> None:
+    """The shipped nets on real digits: the choice, its bits, and no instruction that it lacks."""
+    deploy, int8 = resolve(name).graph(), resolve(name).int8()[0]
+    images = mnist_test.images[:250].numpy()
+    (tmp_path / "int8.mnk").write_bytes(native.render(int8, "int8"))
+    (tmp_path / "fp32.mnk").write_bytes(native.render(deploy, "fp32"))
+    command = ["qemu-x86_64", "-cpu", cpu, x86_program]
+    for kernels in ("", "portable"):
+        done = _run(*command, tmp_path / "int8.mnk", kernels, input=images.tobytes())
+        assert done.stderr.decode().splitlines()[-1] == f"kernels {kernels or chosen}"
+        got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
+        np.testing.assert_array_equal(got, reference.logits(int8, images))
+    done = _run(*command, tmp_path / "fp32.mnk", "", input=images[:20].tobytes())
+    got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
+    np.testing.assert_allclose(got, reference_logits(deploy, images[:20]), rtol=1e-4, atol=1e-4)
+    forced = subprocess.run(
+        [*command, tmp_path / "int8.mnk", "avx512-vnni"],
+        input=b"",
+        capture_output=True,
+        check=False,
+    )
     assert forced.returncode == 1
     assert b"this CPU lacks" in forced.stderr

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "byte_order.hpp"
 #include "format.hpp"
 #include "kernels/reference.hpp"
 #include "mnistkit/version.h"
@@ -57,7 +58,7 @@ mnistkit_engine_status open_bytes(const void* data, std::size_t size, const char
                 newer ? "update mnistkit, or " : "");
   }
   made->kernels = set;
-  if (!make_plans(*made)) {
+  if (!to_native_order(made->model) || !make_plans(*made)) {
     mnistkit_engine_close(made);
     return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "out of memory");
   }
@@ -209,6 +210,7 @@ void mnistkit_engine_close(mnistkit_engine* engine) {
   if (!engine) return;
   if (engine->batch != engine->single) free_plan(engine->batch);
   free_plan(engine->single);
+  std::free(engine->model.copies);
   std::free(engine->owned);
   std::free(engine);
 }

@@ -1,12 +1,10 @@
 #include "format.hpp"
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 
+#include "byte_order.hpp"
 #include "crc32.hpp"
-
-static_assert(std::endian::native == std::endian::little, "a .mnk file is used in place");
 
 namespace mnistkit::engine {
 namespace {
@@ -29,9 +27,7 @@ constexpr FormatError kFine{0, ""};
 
 template <class T>
 T read(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
+  return read_little<T>(at);
 }
 
 bool all_zero(const std::byte* data, std::size_t size) {
@@ -149,8 +145,9 @@ FormatError check_int8(const Op& op, std::uint32_t version) {
     if (static_cast<std::uint64_t>(reach) * pixels >= std::uint64_t{1} << 31) {
       return {20, "a sum of accumulators may reach 2^31"};
     }
-    if (!good_multiplier(op.multiplier[o])) return {21, "a multiplier is not in 2^-126..64 or 0"};
-    if (o >= op.out.channels && (reach != 0 || op.multiplier[o] != 0.0f)) {
+    const auto multiplier = read<float>(reinterpret_cast<const std::byte*>(op.multiplier + o));
+    if (!good_multiplier(multiplier)) return {21, "a multiplier is not in 2^-126..64 or 0"};
+    if (o >= op.out.channels && (reach != 0 || multiplier != 0.0f)) {
       return {22, "the channels that pad an op to a multiple of four must be zero"};
     }
   }

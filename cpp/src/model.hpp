@@ -56,6 +56,7 @@ struct Model {
   std::uint32_t op_count;
   Op ops[kMaxOps];
   char name[kMaxName + 1];
+  void* copies;  // see byte_order.hpp; null on a little-endian machine
 };
 
 }  // namespace mnistkit::engine

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "../byte_order.hpp"
 #include "elements.hpp"
 
 namespace mnistkit::engine {
@@ -73,7 +74,8 @@ void input(const Step& step, Precision precision, std::uint32_t lanes, const std
       for (std::uint32_t x = 0; x < kSide; ++x) {
         const std::uint8_t value = image[y * kSide + x];
         if (precision == Precision::int8) {
-          put(to + x * lanes * 4, static_cast<std::uint32_t>(value >> 1));
+          const auto integer = static_cast<std::uint32_t>(value >> 1);
+          put(to + x * lanes * 4, integer << 8 * byte_of_word(0));
         } else {
           put(to + x * lanes * 4, static_cast<float>(value) * kInputScale);
         }
@@ -197,16 +199,16 @@ void max_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::b
 void add_row(const std::byte* at, std::uint32_t width, std::size_t stride, std::int32_t (&sum)[4]) {
   constexpr std::uint32_t kMost = 0xFFFF / 0xFF;  // so many bytes are sure to fit in half a word
   for (std::uint32_t first = 0; first < width; first += kMost) {
-    std::uint32_t even = 0, odd = 0;  // channels 0 and 2, 1 and 3
+    std::uint32_t even = 0, odd = 0;  // bytes 0 and 2 of a word, 1 and 3
     for (std::uint32_t x = first; x < width && x - first < kMost; ++x, at += stride) {
       const auto four = get<std::uint32_t>(at);
       even += four & 0x00FF00FF;
       odd += four >> 8 & 0x00FF00FF;
     }
-    sum[0] += static_cast<std::int32_t>(even & 0xFFFF);
-    sum[1] += static_cast<std::int32_t>(odd & 0xFFFF);
-    sum[2] += static_cast<std::int32_t>(even >> 16);
-    sum[3] += static_cast<std::int32_t>(odd >> 16);
+    sum[byte_of_word(0)] += static_cast<std::int32_t>(even & 0xFFFF);
+    sum[byte_of_word(1)] += static_cast<std::int32_t>(odd & 0xFFFF);
+    sum[byte_of_word(2)] += static_cast<std::int32_t>(even >> 16);
+    sum[byte_of_word(3)] += static_cast<std::int32_t>(odd >> 16);
   }
 }
 

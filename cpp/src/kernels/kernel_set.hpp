@@ -30,6 +30,16 @@ struct KernelSet {
   const Paths *int8, *fp32;  // null for the reference
 };
 
+// Whether the compiler may use vector registers of 128 bits everywhere. Where it may not, it makes
+// scalar code of the set `vector128`, which is then slower than `portable`.
+#if defined(__SSE2__) || defined(__ARM_NEON) || defined(__ALTIVEC__) || defined(__VX__) || \
+    defined(__mips_msa) || defined(__loongarch_sx) || defined(__riscv_vector) ||           \
+    defined(__wasm_simd128__)
+#define MNISTKIT_VECTOR_REGISTERS 1
+#else
+#define MNISTKIT_VECTOR_REGISTERS 0
+#endif
+
 // Fastest first; the last is the plain reference, see reference.hpp.
 const KernelSet* const* kernel_sets(std::size_t& count);
 

@@ -1,6 +1,7 @@
 // Plain C++: one lane, for any machine.
 #include <cstring>
 
+#include "../byte_order.hpp"
 #include "run.hpp"
 
 namespace mnistkit::engine {
@@ -44,9 +45,9 @@ struct Int8 : OneLane {
   static Reg pack(const Acc (&acc)[4], const float* multiplier) {
     constexpr float kLow = kSignedOut ? -128.0f : 0.0f;
     Reg packed = 0;
-    for (int o = 0; o < 4; ++o) {
+    for (std::uint32_t o = 0; o < 4; ++o) {
       const std::int32_t value = round_clamp(static_cast<float>(acc[o]) * multiplier[o], kLow);
-      packed |= static_cast<Reg>(value + (kSignedOut ? 128 : 0)) << 8 * o;
+      packed |= static_cast<Reg>(value + (kSignedOut ? 128 : 0)) << 8 * byte_of_word(o);
     }
     return packed;
   }
@@ -59,10 +60,11 @@ struct Int8 : OneLane {
   }
   template <bool kSigned>
   static void mac_channels(Acc (&acc)[4], const Reg (&value)[4], const std::byte* weights) {
-    for (int c = 0; c < 4; ++c) {
-      for (int tap = 0; tap < 4; ++tap) {
+    for (std::uint32_t c = 0; c < 4; ++c) {
+      for (std::uint32_t tap = 0; tap < 4; ++tap) {
         const auto w = static_cast<std::int8_t>(weights[c * 4 + tap]);
-        acc[c] += w * (static_cast<std::int32_t>(value[tap] >> 8 * c & 0xFF) - (kSigned ? 128 : 0));
+        const auto byte = static_cast<std::int32_t>(value[tap] >> 8 * byte_of_word(c) & 0xFF);
+        acc[c] += w * (byte - (kSigned ? 128 : 0));
       }
     }
   }

@@ -8,21 +8,33 @@
 namespace mnistkit::engine {
 
 #if defined(__x86_64__) || defined(_M_X64)
-extern const KernelSet kAvx512Vnni, kAvxVnni, kAvx2;
-#elif defined(__aarch64__)
+extern const KernelSet kAvx512Vnni, kAvxVnni, kAvx2, kSse41;
+#elif defined(__aarch64__) && !defined(__AARCH64EB__)
 extern const KernelSet kNeonDot, kNeon;
+#elif defined(__wasm_simd128__)
+extern const KernelSet kWasmRelaxedSimd, kWasmSimd;
 #endif
-extern const KernelSet kPortable;
+extern const KernelSet kVector128, kPortable;
 
 namespace {
 
 const KernelSet* const kSets[] = {
 #if defined(__x86_64__) || defined(_M_X64)
-    &kAvx512Vnni, &kAvxVnni,   &kAvx2,
-#elif defined(__aarch64__)
-    &kNeonDot,    &kNeon,
+    &kAvx512Vnni, &kAvxVnni,  &kAvx2, &kSse41,
+#elif defined(__aarch64__) && !defined(__AARCH64EB__)
+    &kNeonDot,   &kNeon,
+#elif defined(__wasm_relaxed_simd__)
+    &kWasmRelaxedSimd,
+    &kWasmSimd,
+#elif defined(__wasm_simd128__)
+    &kWasmSimd,
 #endif
-    &kPortable,   &kReference,
+#if MNISTKIT_VECTOR_REGISTERS
+    &kVector128,  &kPortable,
+#else
+    &kPortable,  &kVector128,
+#endif
+    &kReference,
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 namespace mnistkit::engine {
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
 extern const KernelSet kAvx512Vnni, kAvxVnni, kAvx2;
 #elif defined(__aarch64__)
 extern const KernelSet kNeonDot, kNeon;
@@ -17,7 +17,7 @@ extern const KernelSet kPortable;
 namespace {
 
 const KernelSet* const kSets[] = {
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
     &kAvx512Vnni, &kAvxVnni,   &kAvx2,
 #elif defined(__aarch64__)
     &kNeonDot,    &kNeon,

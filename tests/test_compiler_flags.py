@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_engine
 from cpp_build import ROOT, build, run, tool
-from engine_nets import Array, graphs, pictures
+from engine_nets import Array, graphs, mnk, pictures
 from mnistkit import data, sdk
 from mnistkit.errors import MissingError
 from mnistkit.export import c, native
@@ -149,6 +150,21 @@ def check_extremes(program: Path, folder: Path, kernels: Iterable[str], *options
             same_bits(got, wanted, (program.name, number, kernel, *options))
 
 
+def check_refusals(program: Path, folder: Path) -> None:
+    """Broken files are refused by the same rules: a NaN, an infinity and a denormal among them."""
+    broken = dict(test_engine.BROKEN)
+    broken["not finite"] = (18, test_engine._array(0, 32, 8, "f", float("inf")), True)
+    for name, (rule, change, reseal) in broken.items():
+        content = bytearray(mnk("small", "fp32") if rule == 18 else test_engine._model())
+        change(content)
+        if reseal:
+            test_engine._reseal(content)
+        (folder / "broken.mnk").write_bytes(content)
+        command = [program, folder / "broken.mnk", "", "flush"]
+        done = subprocess.run(command, input=b"", capture_output=True, check=False)
+        assert done.stderr.startswith(f"rule {rule} of the .mnk format".encode()), (name, done)
+
+
 def kernel_sets() -> list[str]:
     """The sets that this CPU runs, by what the kernel says of it."""
     flags = Path("/proc/cpuinfo").read_text().split()
@@ -228,6 +244,7 @@ def test_the_sources_need_no_flags(compiler: str, tmp_path: Path) -> None:
     )
     assert command.index("-fno-fast-math") < command.index("-ffp-contract=fast")
     check_engine(tree / "logits_engine_static", tmp_path, kernel_sets())
+    check_refusals(tree / "logits_engine_static", tmp_path)
 
 
 @pytest.mark.parametrize("flags", [SSE2, X87])
@@ -272,6 +289,23 @@ def test_rounding(flags: str, tmp_path: Path) -> None:
     include = ["-std=c++20", "-I", ROOT / "cpp" / "src"]
     run(compiler, *flags.split(), *include, source, "-o", program)
     assert run(program) == ""
+
+
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_other_floats_are_refused(language: str, tmp_path: Path) -> None:
+    """As if the compiler said that its float has 53 bits."""
+    compiler = need("g++" if language == "c++" else "gcc", "g++")
+    source = Path(sdk.source_dir()) / "cpp" / "src" / "plan.cpp"
+    standard = "-std=c++20"
+    if language == "c":
+        source, standard = tmp_path / "model.c", "-std=c99"
+        source.write_bytes(c.render(graphs("nano")[1], "int8"))
+    command = [compiler, standard, "-fsyntax-only", str(source)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    command += ["-U__FLT_MANT_DIG__", "-D__FLT_MANT_DIG__=53"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "float to be IEEE binary32" in done.stderr
 
 
 # ---- The C export ------------------------------------------------------------------------------

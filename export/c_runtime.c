@@ -1,14 +1,19 @@
-/* The runtime of a net exported as C: plain C99, nothing allocated, nothing but <string.h> needed.
+/* The runtime of a net exported as C: plain C99, nothing allocated, nothing but memcpy needed.
  * mnistkit puts a header, the net's arrays and this file together; see export/c.py.
  *
  * A map is [y][x][channel]. int8 channels are padded to a multiple of four (but for one channel),
  * and so are the weights, [out][ky][kx][channel], or [out][ky][kx] with rows of a multiple of four
  * where a group has one channel. A window's row is then one run of bytes in both.
  */
+#include <float.h>
 #include <string.h>
 
 #if defined(__ARM_FEATURE_DSP) && MNISTKIT_INT8
 #include <arm_acle.h>
+#endif
+
+#if FLT_RADIX != 2 || FLT_MANT_DIG != 24 || FLT_MIN_EXP != -125 || FLT_MAX_EXP != 128
+#error "this net wants float to be IEEE binary32; choose a target or flag with it"
 #endif
 
 #if MNISTKIT_INT8
@@ -56,15 +61,27 @@ static int weight_row(const op_t* op) {
 }
 
 #if MNISTKIT_INT8
-/* round(sum * multiplier), ties to even, in low..127. Clamping first is the same, and adding
- * 1.5 * 2^23 then leaves the rounded integer in the low bits. */
+/* float32(sum) * multiplier, each rounded to binary32. Where floats are computed in wider registers
+ * (x87), they are rounded on their way to memory; the product fits whole into such a register. */
+static float scaled(int32_t sum, float multiplier) {
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD == 0
+  return (float)sum * multiplier;
+#else
+  volatile float stored = (float)sum;
+  stored = stored * multiplier;
+  return stored;
+#endif
+}
+
+/* round(sum * multiplier), ties to even, in low..127. What is done to the product in float is
+ * exact, so that no compiler flag can make a difference; it is rounded as an integer of 24 binary
+ * places. Those below 2^-24, which are lost, belong to values under 1/2. */
 static int8_t requantize(int32_t sum, float multiplier, float low) {
-  float value = (float)sum * multiplier;
-  uint32_t bits;
-  value = value < low ? low : value > 127.0f ? 127.0f : value;
-  value += 12582912.0f;
-  memcpy(&bits, &value, sizeof bits);
-  return (int8_t)(int32_t)(bits - 0x4B400000u);
+  const float value = scaled(sum, multiplier);
+  const float clamped = value < low ? low : value > 127.0f ? 127.0f : value;
+  const int32_t fixed = (int32_t)(clamped * 16777216.0f);
+  /* 1/2, less the last bit where the integer is even: so a tie carries where it is odd */
+  return (int8_t)((fixed + 0x7FFFFF + (fixed >> 24 & 1)) >> 24);
 }
 #endif
 
@@ -234,5 +251,11 @@ void MNISTKIT_RUN(const uint8_t* image, float* logits, void* scratch) {
       avg_pool(op, in, out);
     }
   }
-  for (i = 0; i < 10; ++i) logits[i] = (float)sums[i] * logit_scale[i];
+  for (i = 0; i < 10; ++i) {
+#if MNISTKIT_INT8
+    logits[i] = scaled(sums[i], logit_scale[i]);
+#else
+    logits[i] = sums[i] * logit_scale[i];
+#endif
+  }
 }

@@ -1,10 +1,10 @@
 #include "format.hpp"
 
-#include <cmath>
 #include <cstring>
 
 #include "byte_order.hpp"
 #include "crc32.hpp"
+#include "exact.hpp"
 
 namespace mnistkit::engine {
 namespace {
@@ -19,8 +19,8 @@ constexpr std::uint32_t kRelu = 1, kLast = 2;
 constexpr std::uint32_t kMaxChannels = 1024, kMaxKernel = 31, kMaxPadding = 15, kMaxStride = 31;
 constexpr std::uint64_t kMaxValues = std::uint64_t{1} << 20;
 constexpr std::int64_t kExact = std::int64_t{1} << 24;  // integers below convert to float exactly
-constexpr float kMaxMultiplier = 64.0f;                 // 2^24 * 64 still converts to int32
-constexpr float kMinMultiplier = 0x1p-126f;
+constexpr std::uint32_t kMaxMultiplier = 0x42800000;    // 64: 2^24 * 64 still converts to int32
+constexpr std::uint32_t kMinMultiplier = 0x00800000;    // 2^-126
 constexpr int kMaxPair = 128;  // 255 * 128 is the last multiple of 255 that 16 bits hold
 
 constexpr FormatError kFine{0, ""};
@@ -100,8 +100,10 @@ const std::byte* blob(const Section& section, const std::byte* field, std::uint6
   return section.data + offset;
 }
 
+// By its bits: flags let a compiler take a denormal for 0, or a NaN for a number in the range.
 bool good_multiplier(float value) {
-  return value == 0.0f || (value >= kMinMultiplier && value <= kMaxMultiplier);
+  const std::uint32_t bits = bits_of(value);
+  return (bits & 0x7FFFFFFF) == 0 || (bits >= kMinMultiplier && bits <= kMaxMultiplier);
 }
 
 // The two largest magnitudes of one output channel's weights of one sign.
@@ -159,7 +161,7 @@ FormatError check_fp32(const Op& op) {
   for (std::size_t i = 0; i < weights + op.padded_out(); ++i) {
     const float value =
         i < weights ? read<float>(op.weights + i * 4) : read<float>(op.bias + (i - weights) * 4);
-    if (!std::isfinite(value)) return {18, "a weight or bias is not finite"};
+    if (!finite(value)) return {18, "a weight or bias is not finite"};
   }
   return kFine;
 }

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "inline.hpp"
+
 namespace mnistkit::engine {
 
 inline constexpr std::uint32_t kSide = 28;
@@ -18,10 +20,10 @@ enum class OpKind : std::uint32_t { conv = 1, max_pool = 2, avg_pool = 3 };
 struct Shape {
   std::uint32_t channels, height, width;
 
-  std::uint32_t pixels() const { return height * width; }
+  MNISTKIT_INLINE std::uint32_t pixels() const { return height * width; }
 };
 
-constexpr std::uint32_t round_up(std::uint32_t value, std::uint32_t step) {
+MNISTKIT_INLINE constexpr std::uint32_t round_up(std::uint32_t value, std::uint32_t step) {
   return (value + step - 1) / step * step;
 }
 
@@ -37,13 +39,13 @@ struct Op {
   const float* multiplier;  // int8 convolutions, [round_up(out, 4)]
   float pool_multiplier;    // average pools
 
-  std::uint32_t group_in() const { return in.channels / groups; }
-  std::uint32_t padded_out() const { return round_up(out.channels, 4); }
-  bool depthwise() const { return groups == in.channels && groups == out.channels; }
+  MNISTKIT_INLINE std::uint32_t group_in() const { return in.channels / groups; }
+  MNISTKIT_INLINE std::uint32_t padded_out() const { return round_up(out.channels, 4); }
+  MNISTKIT_INLINE bool depthwise() const { return groups == in.channels && groups == out.channels; }
 
   // int8: four input channels a step, or four taps of a row where a group has one channel only.
   // fp32: one value a step.
-  std::uint32_t row_steps(Precision precision) const {
+  MNISTKIT_INLINE std::uint32_t row_steps(Precision precision) const {
     if (precision == Precision::fp32) return kernel * kernel * group_in();
     if (group_in() == 1) return kernel * (round_up(kernel, 4) / 4);
     return kernel * kernel * (round_up(group_in(), 4) / 4);

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "exact.hpp"
+
 namespace mnistkit::engine {
 namespace {
 
@@ -237,7 +239,7 @@ class Builder {
     if (!scale) return;
     for (std::uint32_t i = 0; i < kClasses; ++i) {
       const float factor = int8() ? last_->multiplier[i] : 1.0f;
-      scale[i] = pool_ ? factor * pool_->pool_multiplier : factor;
+      scale[i] = pool_ ? stored(factor * pool_->pool_multiplier) : factor;
     }
   }
 

@@ -37,7 +37,7 @@ struct Map {
   std::size_t offset;  // bytes into the scratch
   bool is_signed;      // int8: integers are stored 128 too large, so that bytes are unsigned
 
-  std::uint32_t first() const { return border * pitch + border; }
+  MNISTKIT_INLINE std::uint32_t first() const { return border * pitch + border; }
 };
 
 enum class StepKind { windows, input, conv, depthwise, general_conv, max_pool, avg_pool, logits };

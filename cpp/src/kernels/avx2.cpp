@@ -1,4 +1,6 @@
 // AVX2: pairs of products in 16 bits, then pairs of pairs in 32.
+#if defined(__x86_64__)  // -m32 leaves nothing of this file
+#include "cpu.hpp"
 #include "x86_256.hpp"
 
 namespace mnistkit::engine {
@@ -15,19 +17,18 @@ struct PairDot {
   }
 };
 
-bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-
 }  // namespace
 
 static constexpr Paths kInt8 = {path<bits256::Int8<bits256::Pixels, PairDot>>(),
                                 path<bits256::Int8<bits256::Images, PairDot>>(),
                                 peak<bits256::Int8<bits256::Images, PairDot>>};
 extern const Paths kAvx2Fp32;  // AVX-VNNI's too
-const Paths kAvx2Fp32 = {path<bits256::Fp32<bits256::Pixels>>(),
-                         path<bits256::Fp32<bits256::Images>>(),
-                         peak<bits256::Fp32<bits256::Images>>};
+constinit const Paths kAvx2Fp32 = {path<bits256::Fp32<bits256::Pixels>>(),
+                                   path<bits256::Fp32<bits256::Images>>(),
+                                   peak<bits256::Fp32<bits256::Images>>};
 
 extern const KernelSet kAvx2;
-const KernelSet kAvx2 = {"avx2", "AVX2 and FMA", supported, &kInt8, &kAvx2Fp32};
+constinit const KernelSet kAvx2 = {"avx2", "AVX2 and FMA", cpu_has_avx2, &kInt8, &kAvx2Fp32};
 
 }  // namespace mnistkit::engine
+#endif

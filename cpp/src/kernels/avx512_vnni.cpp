@@ -1,6 +1,8 @@
 // AVX-512 with VNNI: 64 multiply-adds of unsigned by signed bytes in one instruction.
+#if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "cpu.hpp"
 #include "peak.hpp"
 #include "run.hpp"
 #include "x86_256.hpp"
@@ -221,12 +223,6 @@ struct PixelsFp32 : Fp32<Pixels> {
   using Half = bits256::Fp32<bits256::Pixels>;
 };
 
-bool supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-
 }  // namespace
 
 static constexpr Paths kInt8 = {path<PixelsInt8, true>(), path<Int8<Images>, true>(),
@@ -234,6 +230,8 @@ static constexpr Paths kInt8 = {path<PixelsInt8, true>(), path<Int8<Images>, tru
 static constexpr Paths kFp32 = {path<PixelsFp32>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
 
 extern const KernelSet kAvx512Vnni;
-const KernelSet kAvx512Vnni = {"avx512-vnni", "AVX-512 with VNNI", supported, &kInt8, &kFp32};
+constinit const KernelSet kAvx512Vnni = {"avx512-vnni", "AVX-512 with VNNI", cpu_has_avx512_vnni,
+                                         &kInt8, &kFp32};
 
 }  // namespace mnistkit::engine
+#endif

@@ -4,17 +4,23 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../exact.hpp"
 #include "../plan.hpp"
 
 namespace mnistkit::engine {
 namespace {
 
-// round(value), ties to even, clamped to low..127. The bounds are integers, so clamping first is
-// the same; adding and taking away 1.5 * 2^23 rounds in the default floating-point environment.
-inline std::int32_t round_clamp(float value, float low) {
-  constexpr float kShift = 12582912.0f;
-  value = value < low ? low : value > 127.0f ? 127.0f : value;
-  return static_cast<std::int32_t>((value + kShift) - kShift);
+// round(value), ties to even, clamped to low..127, for a `scaled` integer and a low of -128 to
+// 0. What is done to it in float is exact, so that no flag can make a difference; it is rounded as
+// an integer of 24 binary places. Those below 2^-24, which are lost, belong to values under 1/2.
+MNISTKIT_INLINE std::int32_t round_clamp(float value, std::int32_t low) {
+  constexpr int kPlaces = 24;
+  const auto least = static_cast<float>(low);
+  value = value < least ? least : value > 127.0f ? 127.0f : value;
+  const auto fixed = static_cast<std::int32_t>(value * (1 << kPlaces));
+  // 1/2, less the last bit where the integer is even: so a tie carries where it is odd.
+  const std::int32_t half = (1 << (kPlaces - 1)) - 1 + (fixed >> kPlaces & 1);
+  return (fixed + half) >> kPlaces;
 }
 
 template <class T>

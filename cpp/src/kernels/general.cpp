@@ -153,8 +153,8 @@ void general_conv(const Step& step, std::uint32_t lanes, const std::byte* in, st
                                   static_cast<std::int32_t>(y), static_cast<std::int32_t>(x)) +
                           lane * 4;
           if constexpr (kInt8) {
-            const float low = op.relu ? 0.0f : -128.0f;
-            const std::int32_t value = round_clamp(static_cast<float>(acc) * op.multiplier[o], low);
+            const std::int32_t low = op.relu ? 0 : -128;
+            const std::int32_t value = round_clamp(scaled(acc, op.multiplier[o]), low);
             to[o % 4] = static_cast<std::byte>(value + (step.out.is_signed ? 128 : 0));
           } else {
             put(to, op.relu && acc < 0 ? 0.0f : acc);
@@ -233,8 +233,8 @@ void avg_pool(const Step& step, std::uint32_t lanes, const std::byte* in, std::b
         const std::int32_t offset = step.in.is_signed ? 128 : 0;
         for (std::uint32_t v = 0; v < 4; ++v) {
           const auto whole = sum[v] - offset * static_cast<std::int32_t>(shape.pixels());
-          const float real = static_cast<float>(whole) * step.op->pool_multiplier;
-          to[lane * 4 + v] = static_cast<std::byte>(round_clamp(real, -128.0f) + offset);
+          const float real = scaled(whole, step.op->pool_multiplier);
+          to[lane * 4 + v] = static_cast<std::byte>(round_clamp(real, -128) + offset);
         }
       } else {
         put(to + lane * 4, sum[0] * step.op->pool_multiplier);
@@ -249,7 +249,11 @@ void logits(const Step& step, std::uint32_t lanes, std::size_t count, const std:
   for (std::size_t n = 0; n < count; ++n) {
     for (std::uint32_t i = 0; i < kClasses; ++i) {
       const T sum = get<T>(sums + (i * lanes + n) * 4);
-      out[n * kClasses + i] = static_cast<float>(sum) * step.scale[i];
+      if constexpr (std::is_floating_point_v<T>) {
+        out[n * kClasses + i] = sum * step.scale[i];
+      } else {
+        out[n * kClasses + i] = scaled(sum, step.scale[i]);
+      }
     }
   }
 }

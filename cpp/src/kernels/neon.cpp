@@ -1,4 +1,5 @@
 // NEON as every 64-bit Arm has it.
+#if defined(__aarch64__)
 #include "neon.hpp"
 
 namespace mnistkit::engine {
@@ -19,9 +20,10 @@ static constexpr Paths kInt8 = {path<Int8<Pixels, WideningProduct>>(),
                                 path<Int8<Images, WideningProduct>>(),
                                 peak<Int8<Images, WideningProduct>>};
 extern const Paths kNeonFp32;  // the dot product's set's too
-const Paths kNeonFp32 = {path<Fp32<Pixels>>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
+constinit const Paths kNeonFp32 = {path<Fp32<Pixels>>(), path<Fp32<Images>>(), peak<Fp32<Images>>};
 
 extern const KernelSet kNeon;
-const KernelSet kNeon = {"neon", "NEON", [] { return true; }, &kInt8, &kNeonFp32};
+constinit const KernelSet kNeon = {"neon", "NEON", [] { return true; }, &kInt8, &kNeonFp32};
 
 }  // namespace mnistkit::engine
+#endif

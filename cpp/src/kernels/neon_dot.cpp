@@ -1,8 +1,6 @@
 // NEON with the dot product of Armv8.2: 16 multiply-adds of signed bytes in one instruction.
-#if defined(__linux__)
-#include <sys/auxv.h>
-#endif
-
+#if defined(__aarch64__)
+#include "cpu.hpp"
 #include "neon.hpp"
 
 namespace mnistkit::engine {
@@ -14,15 +12,6 @@ struct DotProduct {
   }
 };
 
-bool supported() {
-#if defined(__linux__)
-  constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
-  return (getauxval(AT_HWCAP) & kDotProduct) != 0;
-#else
-  return true;  // every 64-bit Apple core has it
-#endif
-}
-
 }  // namespace
 
 static constexpr Paths kInt8 = {path<Int8<Pixels, DotProduct>>(), path<Int8<Images, DotProduct>>(),
@@ -30,7 +19,8 @@ static constexpr Paths kInt8 = {path<Int8<Pixels, DotProduct>>(), path<Int8<Imag
 extern const Paths kNeonFp32;
 
 extern const KernelSet kNeonDot;
-const KernelSet kNeonDot = {"neon-dot", "NEON with the Armv8.2 dot product", supported, &kInt8,
-                            &kNeonFp32};
+constinit const KernelSet kNeonDot = {"neon-dot", "NEON with the Armv8.2 dot product",
+                                      cpu_has_dot_product, &kInt8, &kNeonFp32};
 
 }  // namespace mnistkit::engine
+#endif

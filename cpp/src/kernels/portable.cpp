@@ -43,10 +43,10 @@ struct Int8 : OneLane {
   }
   template <bool kSignedOut>
   static Reg pack(const Acc (&acc)[4], const float* multiplier) {
-    constexpr float kLow = kSignedOut ? -128.0f : 0.0f;
+    constexpr std::int32_t kLow = kSignedOut ? -128 : 0;
     Reg packed = 0;
     for (std::uint32_t o = 0; o < 4; ++o) {
-      const std::int32_t value = round_clamp(static_cast<float>(acc[o]) * multiplier[o], kLow);
+      const std::int32_t value = round_clamp(scaled(acc[o], multiplier[o]), kLow);
       packed |= static_cast<Reg>(value + (kSignedOut ? 128 : 0)) << 8 * byte_of_word(o);
     }
     return packed;
@@ -109,7 +109,7 @@ static constexpr Paths kInt8 = {path<Int8>(), path<Int8>(), nullptr};
 static constexpr Paths kFp32 = {path<Fp32>(), path<Fp32>(), nullptr};
 
 extern const KernelSet kPortable;
-const KernelSet kPortable = {"portable", "plain C++, any machine", [] { return true; }, &kInt8,
-                             &kFp32};
+constinit const KernelSet kPortable = {"portable", "plain C++, any machine", [] { return true; },
+                                       &kInt8, &kFp32};
 
 }  // namespace mnistkit::engine

@@ -1,26 +1,29 @@
 #include "reference.hpp"
 
-#include <cmath>
 #include <cstring>
 #include <type_traits>
+
+#include "../exact.hpp"
 
 namespace mnistkit::engine {
 namespace {
 
 // Maps are planar, [channel][y][x], each value an int32 or a float32.
 
-// round(value), ties to even.
-float round_even(float value) {
-  const float down = std::floor(value), fraction = value - down;
-  if (fraction != 0.5f) return fraction < 0.5f ? down : down + 1.0f;
-  const bool even = std::floor(down * 0.5f) * 2.0f == down;
-  return even ? down : down + 1.0f;
+// round(value), ties to even, for a value of -129 to 128. Unlike the kernels it compares with the
+// integers around: a float between two of them is as far from either as its difference says.
+std::int32_t round_even(float value) {
+  std::int32_t down = static_cast<std::int32_t>(value);
+  if (static_cast<float>(down) > value) --down;
+  const float fraction = value - static_cast<float>(down);
+  if (fraction != 0.5f) return fraction < 0.5f ? down : down + 1;
+  return down % 2 == 0 ? down : down + 1;
 }
 
 std::int32_t requantize(std::int32_t acc, float multiplier, std::int32_t low) {
-  const float rounded = round_even(static_cast<float>(acc) * multiplier);
-  if (rounded < static_cast<float>(low)) return low;
-  return rounded > 127.0f ? 127 : static_cast<std::int32_t>(rounded);
+  const float value = stored(scaled(acc, multiplier));
+  if (value <= static_cast<float>(low)) return low;
+  return value >= 127.0f ? 127 : round_even(value);
 }
 
 template <class T>
@@ -154,7 +157,7 @@ void run_as(const Model& model, const std::uint8_t* image, std::byte* scratch, f
     if constexpr (std::is_floating_point_v<T>) {
       logits[i] = in[i];
     } else {
-      logits[i] = static_cast<float>(in[i]) * (last->multiplier[i] * pool_multiplier);
+      logits[i] = scaled(in[i], stored(last->multiplier[i] * pool_multiplier));
     }
   }
 }
@@ -172,7 +175,7 @@ void run_reference(const Model& model, const std::uint8_t* image, std::byte* scr
   }
 }
 
-const KernelSet kReference = {"reference", "the specification, slow", [] { return true; }, nullptr,
-                              nullptr};
+constinit const KernelSet kReference = {"reference", "the specification, slow", [] { return true; },
+                                        nullptr, nullptr};
 
 }  // namespace mnistkit::engine

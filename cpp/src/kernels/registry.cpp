@@ -7,7 +7,7 @@
 
 namespace mnistkit::engine {
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
 extern const KernelSet kAvx512Vnni, kAvxVnni, kAvx2, kSse41;
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
 extern const KernelSet kNeonDot, kNeon;
@@ -19,7 +19,7 @@ extern const KernelSet kVector128, kPortable;
 namespace {
 
 const KernelSet* const kSets[] = {
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__)
     &kAvx512Vnni, &kAvxVnni,  &kAvx2, &kSse41,
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
     &kNeonDot,   &kNeon,

@@ -1,7 +1,9 @@
 // SSE4.1: pairs of products in 16 bits, then pairs of pairs in 32, as AVX2 does it.
+#if defined(__x86_64__)  // -m32 leaves nothing of this file
 #include <smmintrin.h>
 
 #include "bits128.hpp"
+#include "cpu.hpp"
 
 namespace mnistkit::engine {
 namespace {
@@ -40,7 +42,7 @@ static constexpr Paths kInt8 = {kPath, kPath, peak<bits128::Int8<Sse>>};
 extern const Paths kVectorFp32;
 
 extern const KernelSet kSse41;
-const KernelSet kSse41 = {"sse4.1", "SSE4.1", [] { return __builtin_cpu_supports("sse4.1") != 0; },
-                          &kInt8, &kVectorFp32};
+constinit const KernelSet kSse41 = {"sse4.1", "SSE4.1", cpu_has_sse41, &kInt8, &kVectorFp32};
 
 }  // namespace mnistkit::engine
+#endif

@@ -111,10 +111,10 @@ static constexpr Path kInt8Path = path<bits128::Int8<Vectors>>();
 static constexpr Paths kInt8 = {kInt8Path, kInt8Path, nullptr};
 static constexpr Path kFp32Path = path<bits128::Fp32>();
 extern const Paths kVectorFp32;  // of all sets of 128 bits
-const Paths kVectorFp32 = {kFp32Path, kFp32Path, peak<bits128::Fp32>};
+constinit const Paths kVectorFp32 = {kFp32Path, kFp32Path, peak<bits128::Fp32>};
 
 extern const KernelSet kVector128;
-const KernelSet kVector128 = {"vector128", "128-bit vectors by the compiler, any machine",
-                              [] { return FLT_EVAL_METHOD == 0; }, &kInt8, &kVectorFp32};
+constinit const KernelSet kVector128 = {"vector128", "128-bit vectors by the compiler, any machine",
+                                        [] { return FLT_EVAL_METHOD == 0; }, &kInt8, &kVectorFp32};
 
 }  // namespace mnistkit::engine

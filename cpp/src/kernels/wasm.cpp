@@ -56,8 +56,8 @@ static constexpr Paths kInt8 = {kPath, kPath, nullptr};
 extern const Paths kVectorFp32;
 
 extern const KernelSet kWasmSimd;
-const KernelSet kWasmSimd = {"wasm-simd", "WebAssembly SIMD", [] { return true; }, &kInt8,
-                             &kVectorFp32};
+constinit const KernelSet kWasmSimd = {"wasm-simd", "WebAssembly SIMD", [] { return true; }, &kInt8,
+                                       &kVectorFp32};
 
 #if defined(__wasm_relaxed_simd__)
 namespace {
@@ -80,8 +80,8 @@ static constexpr Path kRelaxedPath = path<bits128::Int8<Relaxed>>();
 static constexpr Paths kRelaxedInt8 = {kRelaxedPath, kRelaxedPath, nullptr};
 
 extern const KernelSet kWasmRelaxedSimd;
-const KernelSet kWasmRelaxedSimd = {"wasm-relaxed-simd", "WebAssembly relaxed SIMD",
-                                    [] { return true; }, &kRelaxedInt8, &kVectorFp32};
+constinit const KernelSet kWasmRelaxedSimd = {"wasm-relaxed-simd", "WebAssembly relaxed SIMD",
+                                              [] { return true; }, &kRelaxedInt8, &kVectorFp32};
 #endif
 
 }  // namespace mnistkit::engine

@@ -103,9 +103,8 @@ def write_digits(folder: Path, images: Array) -> None:
     (folder / "digits.h").write_text(text + rows + "};\n")
 
 
-def c_defines(name: str, precision: str) -> list[str]:
+def c_defines(graph: DeployGraph | Int8Graph, precision: str) -> list[str]:
     """The macros that tell tests/targets/c_digits.c which net it runs."""
-    graph = graphs(name)[precision == "int8"]
     symbol = c.symbol(graph, precision)
     scratch = c.header(graph, precision).decode().split("_SCRATCH ")[1].split()[0]
     return [f"-DMODEL_RUN={symbol}_run", f"-DMODEL_SCRATCH={scratch}"]

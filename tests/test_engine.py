@@ -346,7 +346,7 @@ def test_c_export(tmp_path: Path, name: str, precision: str) -> None:
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     sources = [str(tmp_path / "model.c"), str(TARGETS / "c_digits.c"), "-I", str(tmp_path)]
     program = str(tmp_path / "digits")
-    defines = c_defines(name, precision)
+    defines = c_defines(graph, precision)
     subprocess.run([compiler, *strict, *sanitize, *defines, *sources, "-o", program], check=True)
     done = subprocess.run([program], check=True, capture_output=True, text=True)
     got = parse_logits(done.stdout)

@@ -16,6 +16,9 @@ from mnistkit.errors import CheckError
 from mnistkit.export import torchscript
 from test_cpu import CORTEX_A72, NEHALEM, SKYLAKE_X, ZEN3, ZEN5, arm, x86
 
+# What a loader says of the first edition is tested in test_int8_edition.py.
+pytestmark = pytest.mark.filterwarnings("ignore::mnistkit.edition.EditionWarning")
+
 AVX2 = cpu.describe(x86(ZEN3), "x86_64", {})
 VNNI = cpu.describe(x86(ZEN5), "x86_64", {})
 HELD = cpu.describe(x86(ZEN5), "x86_64", {"ONEDNN_MAX_CPU_ISA": "AVX2"})

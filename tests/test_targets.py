@@ -7,7 +7,6 @@ Each test is skipped, with the package that it misses, where a tool is not insta
 from __future__ import annotations
 
 import platform
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,26 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_nets import Array, c_defines, graphs, parse_logits, pictures, tied, write_digits
-from mnistkit import sdk
 from mnistkit.data import Digits
 from mnistkit.export import c, native, reference_logits
 from mnistkit.quantization import reference
 from mnistkit.source import resolve
-
-TARGETS = Path(__file__).parent / "targets"
-CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
-AARCH64 = "aarch64-linux-gnu-g++"
-
-
-def _need(*tools: tuple[str, str]) -> None:
-    for tool, package in tools:
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed (Debian: apt-get install {package})")
-
-
-def _run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
-    words = [str(word) for word in command]
-    return subprocess.run(words, check=True, capture_output=True, timeout=300, **options)  # type: ignore[call-overload,no-any-return]
+from target_programs import (
+    AARCH64,
+    TARGETS,
+    cortex_m4_program,
+    engine_program,
+    execute,
+    need,
+    run_cortex_m4,
+    system,
+)
 
 
 def _turned(count: int) -> Array:
@@ -49,30 +42,14 @@ def _turned(count: int) -> Array:
 )
 def test_cortex_m4(tmp_path: Path, name: str, flash: int, ram: int) -> None:
     """The bits of the reference, within the budget of flash and RAM."""
-    _need(
-        ("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
-        ("qemu-system-arm", "qemu-system-arm"),
-    )
     graph, images = graphs(name)[1], _turned(200)
-    (tmp_path / "model.c").write_bytes(c.render(graph, "int8"))
-    write_digits(tmp_path, images)
-    model, program = tmp_path / "model.o", tmp_path / "digits.elf"
-    compiler = ["arm-none-eabi-gcc", *CORTEX_M4, "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror"]
-    _run(*compiler, "-fstack-usage", "-c", tmp_path / "model.c", "-o", model)
-    defines = c_defines(name, "int8")
-    sources = [TARGETS / "cortex_m4_start.c", TARGETS / "c_digits.c", model]
-    link = ["--specs=rdimon.specs", "-nostartfiles", f"-T{TARGETS / 'cortex_m4.ld'}"]
-    count = "-DCOUNT_INSTRUCTIONS"
-    _run(*compiler, "-I", tmp_path, count, *defines, *link, *sources, "-o", program)
-    machine = ["-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none"]
-    options = ["-icount", "shift=0", "-semihosting-config", "enable=on,target=native"]
-    done = _run("qemu-system-arm", *machine, *options, "-kernel", program)
-    text = done.stdout.decode()
+    program, model = cortex_m4_program(graph, images, tmp_path, "-DCOUNT_INSTRUCTIONS")
+    text = run_cortex_m4(program, "-icount", "shift=0")
     np.testing.assert_array_equal(parse_logits(text), reference.logits(graph, images))
 
-    sizes = _run("arm-none-eabi-size", model).stdout.decode().split("\n")[1].split()
+    sizes = execute("arm-none-eabi-size", model).stdout.decode().split("\n")[1].split()
     used = [int(line.split("\t")[1]) for line in (tmp_path / "model.su").read_text().splitlines()]
-    scratch = int(defines[1].split("=")[1])
+    scratch = int(c_defines(graph, "int8")[1].split("=")[1])
     instructions = int(text.splitlines()[0].split()[1])
     print(
         f"{name}: flash {sizes[0]} bytes, scratch {scratch} + stack {sum(used)} bytes, "
@@ -84,27 +61,10 @@ def test_cortex_m4(tmp_path: Path, name: str, flash: int, ram: int) -> None:
     assert 0 < instructions < 20_000_000
 
 
-def _engine_program(tree: Path, compiler: str, *options: str) -> Path:
-    """tests/targets/engine_digits.cpp with the engine, linked statically, for another machine."""
-    root = sdk.source_dir()
-    off = [f"-DMNISTKIT_{part}=OFF" for part in ("BUILD_RUNNER", "BUILD_APPS", "INSTALL")]
-    cross = [f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Release"]
-    _run("cmake", "-S", root, "-B", tree, *cross, *options, *off)
-    _run("cmake", "--build", tree, "--target", "mnistkit_engine_static")
-    library, program = next(tree.rglob("libmnistkit_engine.a")), tree / "engine_digits"
-    include = ["-std=c++20", "-O2", "-static", "-I", root / "cpp" / "include"]
-    _run(compiler, *include, TARGETS / "engine_digits.cpp", library, "-o", program)
-    return program
-
-
-def _system(processor: str) -> tuple[str, str]:
-    return "-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={processor}"
-
-
 @pytest.fixture(scope="module")
 def aarch64_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    _need((AARCH64, "g++-aarch64-linux-gnu"), ("qemu-aarch64", "qemu-user"), ("cmake", "cmake"))
-    return _engine_program(tmp_path_factory.mktemp("aarch64"), AARCH64, *_system("aarch64"))
+    need((AARCH64, "g++-aarch64-linux-gnu"), ("qemu-aarch64", "qemu-user"), ("cmake", "cmake"))
+    return engine_program(tmp_path_factory.mktemp("aarch64"), AARCH64, *system("aarch64"))
 
 
 @pytest.mark.parametrize("kernels", ["neon-dot", "neon", "vector128", "portable"])
@@ -116,11 +76,11 @@ def test_aarch64(aarch64_program: Path, tmp_path: Path, name: str, kernels: str)
     wanted = reference.logits(int8, images)
     for count in (1, len(images)):
         program = ["qemu-aarch64", "-cpu", "max", aarch64_program]
-        done = _run(*program, tmp_path / "int8.mnk", kernels, input=images[:count].tobytes())
+        done = execute(*program, tmp_path / "int8.mnk", kernels, input=images[:count].tobytes())
         got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
         np.testing.assert_array_equal(got, wanted[:count])
     (tmp_path / "fp32.mnk").write_bytes(native.render(graph, "fp32"))
-    done = _run(*program, tmp_path / "fp32.mnk", kernels, input=images[:3].tobytes())
+    done = execute(*program, tmp_path / "fp32.mnk", kernels, input=images[:3].tobytes())
     got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
     np.testing.assert_allclose(got, reference_logits(graph, images[:3]), rtol=1e-5, atol=1e-5)
 
@@ -130,7 +90,7 @@ def test_aarch64_without_dot_product(aarch64_program: Path, tmp_path: Path) -> N
     (tmp_path / "m.mnk").write_bytes(native.render(graphs("nano")[1], "int8"))
     program = ["qemu-aarch64", "-cpu", "cortex-a53", str(aarch64_program), str(tmp_path / "m.mnk")]
     images = pictures()[:2]
-    done = _run(*program, "", input=images.tobytes())
+    done = execute(*program, "", input=images.tobytes())
     got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
     np.testing.assert_array_equal(got, reference.logits(graphs("nano")[1], images))
     forced = subprocess.run([*program, "neon-dot"], input=b"", capture_output=True, check=False)
@@ -154,7 +114,7 @@ class Machine:
     def need(self, tool: str) -> None:
         package = f"g++-{self.processor}-linux-gnu"
         emulator = (f"qemu-{self.processor}", "qemu-user")
-        _need((self.tool(tool), package), emulator, ("cmake", "cmake"))
+        need((self.tool(tool), package), emulator, ("cmake", "cmake"))
 
 
 MACHINES = {
@@ -172,8 +132,8 @@ def machine_program(
     machine = MACHINES[request.param]
     machine.need("g++")
     vectors = ["-DCMAKE_CXX_FLAGS=-march=z14"] if "vectors" in request.param else []
-    tree, options = tmp_path_factory.mktemp(machine.processor), _system(machine.processor)
-    return machine, _engine_program(tree, machine.tool("g++"), *options, *vectors)
+    tree, options = tmp_path_factory.mktemp(machine.processor), system(machine.processor)
+    return machine, engine_program(tree, machine.tool("g++"), *options, *vectors)
 
 
 @pytest.mark.parametrize("name", ["base", "nano", "grouped", "depthwise", "strided"])
@@ -187,11 +147,11 @@ def test_engine_elsewhere(machine_program: tuple[Machine, Path], tmp_path: Path,
     wanted, real = reference.logits(int8, images), reference_logits(graph, images[:3])
     for kernels, count in (("", 200), ("vector128", 200), ("portable", 200), ("reference", 20)):
         command = [f"qemu-{machine.processor}", "-cpu", machine.cpu, program]
-        done = _run(*command, tmp_path / "int8.mnk", kernels, input=images[:count].tobytes())
+        done = execute(*command, tmp_path / "int8.mnk", kernels, input=images[:count].tobytes())
         assert done.stderr.decode() == f"kernels {kernels or machine.chosen}\n"
         got = np.frombuffer(done.stdout, f"{machine.order}f4").reshape(-1, 10)
         np.testing.assert_array_equal(got, wanted[:count])
-        done = _run(*command, tmp_path / "fp32.mnk", kernels, input=images[:3].tobytes())
+        done = execute(*command, tmp_path / "fp32.mnk", kernels, input=images[:3].tobytes())
         got = np.frombuffer(done.stdout, f"{machine.order}f4").reshape(-1, 10)
         np.testing.assert_allclose(got, real, rtol=1e-5, atol=1e-5)
 
@@ -206,9 +166,9 @@ def test_c_export_elsewhere(tmp_path: Path, machine: Machine, name: str, precisi
     write_digits(tmp_path, images)
     sources = [tmp_path / "model.c", TARGETS / "c_digits.c", "-I", tmp_path]
     options = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-static"]
-    program, defines = tmp_path / "digits", c_defines(name, precision)
-    _run(machine.tool("gcc"), *options, *defines, *sources, "-o", program)
-    got = parse_logits(_run(f"qemu-{machine.processor}", program).stdout.decode())
+    program, defines = tmp_path / "digits", c_defines(graph, precision)
+    execute(machine.tool("gcc"), *options, *defines, *sources, "-o", program)
+    got = parse_logits(execute(f"qemu-{machine.processor}", program).stdout.decode())
     if precision == "int8":
         np.testing.assert_array_equal(got, reference.logits(graphs(name)[1], images))
     else:
@@ -223,8 +183,8 @@ def test_c_export_elsewhere(tmp_path: Path, machine: Machine, name: str, precisi
 def x86_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if platform.machine() != "x86_64":
         pytest.skip("not an x86-64 machine")
-    _need(("g++", "g++"), ("qemu-x86_64", "qemu-user"), ("cmake", "cmake"))
-    return _engine_program(tmp_path_factory.mktemp("x86"), "g++")
+    need(("g++", "g++"), ("qemu-x86_64", "qemu-user"), ("cmake", "cmake"))
+    return engine_program(tmp_path_factory.mktemp("x86"), "g++")
 
 
 @pytest.mark.parametrize(
@@ -248,11 +208,11 @@ def test_older_x86(
     (tmp_path / "fp32.mnk").write_bytes(native.render(deploy, "fp32"))
     command = ["qemu-x86_64", "-cpu", cpu, x86_program]
     for kernels in ("", "portable"):
-        done = _run(*command, tmp_path / "int8.mnk", kernels, input=images.tobytes())
+        done = execute(*command, tmp_path / "int8.mnk", kernels, input=images.tobytes())
         assert done.stderr.decode().splitlines()[-1] == f"kernels {kernels or chosen}"
         got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
         np.testing.assert_array_equal(got, reference.logits(int8, images))
-    done = _run(*command, tmp_path / "fp32.mnk", "", input=images[:20].tobytes())
+    done = execute(*command, tmp_path / "fp32.mnk", "", input=images[:20].tobytes())
     got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
     np.testing.assert_allclose(got, reference_logits(deploy, images[:20]), rtol=1e-4, atol=1e-4)
     forced = subprocess.run(

@@ -6,88 +6,26 @@ where they are not installed.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from engine_nets import NETS, Array, graphs, pictures, tied
-from mnistkit import sdk
+from engine_nets import NETS, graphs, pictures, tied
 from mnistkit.export import native, reference_logits
 from mnistkit.quantization import reference
+from target_programs import WASM_LEVELS, WasmProgram, wasm_module, wasm_program
 
 wasmtime = pytest.importorskip("wasmtime")
 pytest.importorskip("ziglang")
 
-TARGETS = Path(__file__).parent / "targets"
-NEEDS_A_CPU = ("avx2", "avx_vnni", "avx512_vnni", "sse41", "neon", "neon_dot")
-
-# What the compiler may use: the flags, and the kernels that then run, the chosen ones first.
-LEVELS = {
-    "scalar": ([], ["portable", "vector128"]),
-    "simd": (["-msimd128"], ["wasm-simd", "vector128", "portable"]),
-    "relaxed": (["-msimd128", "-mrelaxed-simd"], ["wasm-relaxed-simd", "wasm-simd"]),
-}
-Program = Callable[[bytes, str, Array], tuple[str, Array]]
-
-
-def _zig(*arguments: str | Path) -> None:
-    command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr
-
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """tests/targets/engine_digits.cpp with the engine, once for each level."""
-    root, made = sdk.source_dir() / "cpp", {}
-    sources = [TARGETS / "engine_digits.cpp", *(root / "src").rglob("*.cpp")]
-    common = ["-target", "wasm32-wasi", "-std=c++20", "-O2", "-ffp-contract=off"]
-    common += ["-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-Werror"]
-    for level, (flags, _) in LEVELS.items():
-        folder = tmp_path_factory.mktemp(level)
-        objects = []
-        for source in (one for one in sources if one.stem not in NEEDS_A_CPU):
-            objects.append(folder / f"{source.stem}.o")
-            include = ["-I", root / "include", "-c", source, "-o", objects[-1]]
-            _zig("c++", *common, *flags, *include)
-        made[level] = folder / "digits.wasm"
-        _zig("cc", "-target", "wasm32-wasi", "-s", *objects, "-o", made[level])
-    return made
+    """The program once for each level."""
+    return {level: wasm_module(level, tmp_path_factory.mktemp(level)) for level in WASM_LEVELS}
 
 
-def _program(module: Path, folder: Path, config: Any = None) -> Program:
-    """A function (net, kernels, images) -> (the kernels that ran, the logits)."""
-    engine = wasmtime.Engine(config) if config else wasmtime.Engine()
-    compiled = wasmtime.Module.from_file(engine, str(module))
-
-    def run(net: bytes, kernels: str, images: Array) -> tuple[str, Array]:
-        (folder / "net.mnk").write_bytes(net)
-        (folder / "images").write_bytes(images.tobytes())
-        wasi, store = wasmtime.WasiConfig(), wasmtime.Store(engine)
-        linker = wasmtime.Linker(engine)
-        wasi.argv = ["digits", "/net.mnk", kernels]
-        wasi.preopen_dir(str(folder), "/")
-        wasi.stdin_file = str(folder / "images")
-        wasi.stdout_file, wasi.stderr_file = str(folder / "logits"), str(folder / "text")
-        store.set_wasi(wasi)
-        linker.define_wasi()
-        instance = linker.instantiate(store, compiled)
-        try:
-            instance.exports(store)["_start"](store)
-        except wasmtime.ExitTrap as end:
-            if end.code:
-                pytest.fail((folder / "text").read_text())
-        logits = np.frombuffer((folder / "logits").read_bytes(), np.float32).reshape(-1, 10)
-        return (folder / "text").read_text().removeprefix("kernels ").strip(), logits
-
-    return run
-
-
-def _check(program: Program, name: str, kernels: list[str]) -> None:
+def _check(program: WasmProgram, name: str, kernels: list[str]) -> None:
     graph, int8 = graphs(name)
     images = np.concatenate([pictures(), np.roll(pictures(), (2, -1), (2, 3))])
     real = reference_logits(graph, images[:3])
@@ -101,10 +39,10 @@ def _check(program: Program, name: str, kernels: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", WASM_LEVELS)
 def test_bits(modules: dict[str, Path], tmp_path: Path, level: str, name: str) -> None:
     """Every feature level gives the integer reference's logits."""
-    _check(_program(modules[level], tmp_path), name, LEVELS[level][1])
+    _check(wasm_program(modules[level], tmp_path), name, WASM_LEVELS[level][1])
 
 
 @pytest.mark.parametrize("name", ["base", "nano", "ref-18738"])
@@ -113,7 +51,7 @@ def test_the_other_lowering(modules: dict[str, Path], tmp_path: Path, name: str)
     nor reads bit 7 as x86 does: equal bits again."""
     config = wasmtime.Config()
     config.wasm_relaxed_simd_deterministic = True
-    _check(_program(modules["relaxed"], tmp_path, config), name, LEVELS["relaxed"][1])
+    _check(wasm_program(modules["relaxed"], tmp_path, config), name, WASM_LEVELS["relaxed"][1])
 
 
 def test_no_feature_that_was_not_asked_for(modules: dict[str, Path]) -> None:

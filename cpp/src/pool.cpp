@@ -32,6 +32,7 @@ namespace {
 // Two lines of a cache, which some processors fetch together.
 constexpr std::size_t kLine = 128;
 
+#if !defined(MNISTKIT_ENGINE_NO_THREADS)
 // The state of the pool in one word: how many of its threads work at the job, whether others may
 // still begin, whether all shall end, and the job's number, which may wrap around: a thread that
 // takes a job for one that it knows leaves it to the others.
@@ -40,6 +41,7 @@ constexpr std::uint32_t kOpen = 1u << 11;
 constexpr std::uint32_t kStop = 1u << 12;
 constexpr std::uint32_t kJob = 1u << 13;
 static_assert(MNISTKIT_ENGINE_MAX_THREADS <= kCount);
+#endif
 
 }  // namespace
 }  // namespace mnistkit::engine
@@ -236,9 +238,9 @@ mnistkit_engine_status mnistkit_engine_pool_create(size_t threads, mnistkit_engi
                 "threads: got %zu, and this build of the engine has none: ask for 1", threads);
   }
 #endif
-  constexpr std::size_t kAlign = alignof(mnistkit_engine_pool);
-  void* memory = std::aligned_alloc(kAlign < 64 ? 64 : kAlign,
-                                    (sizeof(mnistkit_engine_pool) + kLine - 1) / kLine * kLine);
+  static_assert(alignof(mnistkit_engine_pool) <= kLine);
+  void* memory =
+      std::aligned_alloc(kLine, (sizeof(mnistkit_engine_pool) + kLine - 1) / kLine * kLine);
   if (!memory) return fail(MNISTKIT_ENGINE_OUT_OF_MEMORY, "out of memory");
   auto* made = new (memory) mnistkit_engine_pool{};
   made->threads = threads;

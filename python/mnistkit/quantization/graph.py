@@ -127,8 +127,10 @@ def largest_pair(weight: NDArray[Any]) -> NDArray[Any]:
     """
     wide = np.int64 if np.issubdtype(weight.dtype, np.integer) else weight.dtype
     flat = weight.reshape(len(weight), -1).astype(wide)
-    sums = [_two_largest(np.maximum(side, 0)).sum(1) for side in (flat, -flat)]
-    return np.maximum(*sums)
+    largest: NDArray[Any] = np.zeros(len(weight), wide)
+    for side in (flat, -flat):
+        largest = np.maximum(largest, _two_largest(np.maximum(side, 0)).sum(1))
+    return largest
 
 
 def _two_largest(values: NDArray[Any]) -> NDArray[Any]:

@@ -7,10 +7,10 @@ MNISTKIT := $(BIN)/mnistkit
 RUN    := runs/digits
 OUT    := out/run
 
-.PHONY: setup run test lint bench test-gpu clean
+.PHONY: setup run test lint bench verify-avx2 test-gpu clean
 .DEFAULT_GOAL := help
 help:
-	@echo "make setup | run | test | lint | bench | test-gpu | clean   (see README.md)"
+	@echo "make setup | run | test | lint | bench | verify-avx2 | test-gpu | clean   (see README.md)"
 
 setup: $(READY)
 	@$(MNISTKIT) build-runner
@@ -53,6 +53,10 @@ lint: $(READY)
 	mkdir -p build/lint && rm -rf build/lint/mnistkit && mkdir build/lint/mnistkit
 	ln -s $(CURDIR)/python/mnistkit/* $(CURDIR)/export build/lint/mnistkit/
 	cd build/lint && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p mnistkit
+
+# All test images through the package's int8 nets, every runtime held to AVX2 (ten minutes).
+verify-avx2: setup
+	$(BIN)/python tests/cpu_levels.py avx2 base small nano ref-10066 ref-16626 ref-18738 ref-19712
 
 bench: setup
 	$(BIN)/python tests/bench/training_overhead.py

@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from mnistkit import data, engine_library
+from mnistkit import cpu, data, engine_library
 from mnistkit.artifact import Artifact
 from mnistkit.backends import engine
 from mnistkit.backends.engine import EngineApi
@@ -28,6 +29,19 @@ if named := os.environ.get("MNISTKIT_DATA"):
     os.environ["MNISTKIT_DATA"] = str(Path(named).resolve())  # tests change folders
 
 QUICK = Recipe(epochs=4, batch_size=32, ema_decay=0.95)
+
+
+def pytest_report_header() -> str:
+    """Say what int8 runs on here: CI's machines differ."""
+    here = cpu.this_cpu()
+    return f"int8 on this CPU ({here.label}): {here.summary}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say as which other CPUs the int8 runtimes were checked, and how."""
+    passed = (report.nodeid for report in terminalreporter.stats.get("passed", ()))
+    for test in sorted(test for test in passed if "test_cpu_levels.py" in test):
+        terminalreporter.write_line(f"int8 runtimes checked: {test.partition('::')[2]}")
 
 
 @pytest.fixture(autouse=True)

@@ -80,8 +80,13 @@ def parity(
     np.save(room / "images.npy", digits)
     qemu = [tool("qemu-x86_64"), "-cpu", cpu] if cpu else []
     command = [*qemu, sys.executable, PARITY, room / "images.npy", room / "out.npz"]
-    # A kernel that OpenBLAS was told to take may not run on an emulated CPU.
-    told = {k: v for k, v in os.environ.items() if not (cpu and k.startswith("OPENBLAS_"))}
+    # What a runtime was told to take of the CPU here may not be had on an emulated one.
+    switches = {name for variables in LEVELS.values() for name in variables}
+    told = {
+        name: value
+        for name, value in os.environ.items()
+        if not (cpu and (name in switches or name.startswith("OPENBLAS_")))
+    }
     done = subprocess.run(
         [str(word) for word in (*command, ",".join(names), *folders)],
         env={**told, **LEVELS.get(level, {})},

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from mnistkit import data
+from mnistkit.errors import MissingError
 from mnistkit.export import c, native
 from mnistkit.golden import golden_digits
 from mnistkit.nets import zoo
@@ -16,7 +18,9 @@ from mnistkit.nets.deploy import DeployGraph, fold
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.nets.module import DigitNet
 from mnistkit.nets.spec import AvgPool, BatchNorm, Conv, MaxPool, NetSpec, ReLU
+from mnistkit.quantization import reference
 from mnistkit.quantization.graph import Int8Conv, Int8Graph, Int8Op, quantize
+from mnistkit.source import resolve
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -58,6 +62,29 @@ def pictures() -> Array:
     noise = np.random.default_rng(5).integers(0, 256, (1, 1, 28, 28), np.uint8)
     flat = [np.full((1, 1, 28, 28), value, np.uint8) for value in (0, 255)]
     return np.concatenate([images, images[..., ::-1], images.swapaxes(2, 3), noise, *flat])
+
+
+def shifted(count: int) -> Array:
+    """``pictures()`` by the hundred, made by shifting them."""
+    images = pictures()
+    made = [np.roll(images, (y, x), (2, 3)) for y in (0, 2, -2) for x in (0, 1, -1)]
+    return np.ascontiguousarray(np.concatenate(made)[:count])
+
+
+@cache
+def digits(count: int) -> Array:
+    """The first of MNIST's test images; at most 200 made here where they are not on disk."""
+    try:
+        return data.load("mnist", "test", download=False).images[:count].numpy()
+    except MissingError:
+        return shifted(min(count, 200))
+
+
+@cache
+def shipped(name: str, count: int) -> tuple[Int8Graph, Array]:
+    """A net of the package in int8, and the reference's logits of ``digits(count)``."""
+    int8 = resolve(name).int8()[0]
+    return int8, reference.logits(int8, digits(count))
 
 
 @cache

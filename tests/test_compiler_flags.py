@@ -20,17 +20,16 @@ import numpy as np
 import pytest
 import test_engine
 from cpp_build import ROOT, build, run, tool
-from engine_nets import Array, graphs, mnk, pictures
-from mnistkit import data, sdk
-from mnistkit.errors import MissingError
+from engine_nets import Array, digits, graphs, mnk, pictures, shipped
+from mnistkit import sdk
 from mnistkit.export import c, native
 from mnistkit.quantization import reference
 from mnistkit.quantization.graph import Int8Conv, Int8Graph
-from mnistkit.source import resolve
 
 CONSUMER = Path(__file__).parent / "install" / "flags"
 TARGETS = Path(__file__).parent / "targets"
 NETS = ("base", "nano")
+COUNT = 10_000
 FAST = "-O3 -ffast-math -march=native"
 LATE = "-DLATE=-Ofast;-ffast-math;-ffp-contract=fast;-march=native"
 # 32-bit x86 is compiled by a cross compiler, whose programs an x86-64 kernel runs.
@@ -41,23 +40,6 @@ I686_PACKAGE = "g++-i686-linux-gnu"
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the flags in question are those of x86"
 )
-
-
-@cache
-def digits() -> Array:
-    """MNIST's test images; or the tests' own, shifted about, where they are not on the disk."""
-    try:
-        return data.load("mnist", "test", download=False).images.numpy()
-    except MissingError:
-        shifted = [np.roll(pictures(), (y, x), (2, 3)) for y in (0, 2) for x in (0, 1)]
-        return np.ascontiguousarray(np.concatenate(shifted)[:200])
-
-
-@cache
-def shipped(name: str) -> tuple[Int8Graph, Array]:
-    """A pretrained net in int8, and the logits of ``digits()`` by the integer reference."""
-    graph, _ = resolve(name).int8()
-    return graph, reference.logits(graph, digits())
 
 
 def with_last(graph: Int8Graph, **changes: Any) -> Int8Graph:
@@ -128,9 +110,9 @@ def same_bits(got: Array, wanted: Array, what: object) -> None:
 
 def check_engine(program: Path, folder: Path, kernels: Iterable[str]) -> None:
     """The reference's bits, of the shipped nets and the extreme ones, by each kernel set."""
-    images = digits()
+    images = digits(COUNT)
     for name in NETS:
-        graph, wanted = shipped(name)
+        graph, wanted = shipped(name, COUNT)
         model = folder / f"{name}.mnk"
         model.write_bytes(native.render(graph, "int8"))
         for kernel in kernels:
@@ -221,10 +203,10 @@ def test_the_library_leaves_denormals_alone(fast_tree: Path) -> None:
 def test_flushed_denormals_change_nothing(fast_tree: Path, tmp_path: Path) -> None:
     for kernel in kernel_sets():
         for name in NETS:
-            graph, wanted = shipped(name)
+            graph, wanted = shipped(name, COUNT)
             (tmp_path / "m.mnk").write_bytes(native.render(graph, "int8"))
             program = [fast_tree / "logits_engine_static", tmp_path / "m.mnk", kernel, "flush"]
-            same_bits(logits(*program, images=digits()[:50]), wanted[:50], (name, kernel))
+            same_bits(logits(*program, images=digits(COUNT)[:50]), wanted[:50], (name, kernel))
     check_extremes(fast_tree / "logits_engine_static", tmp_path, kernel_sets(), "flush")
 
 
@@ -323,7 +305,7 @@ def test_other_floats_are_refused(language: str, tmp_path: Path) -> None:
 )
 def test_the_c_export(compiler: str, flags: str, tmp_path: Path) -> None:
     found = need(compiler, I686_PACKAGE if "i686" in compiler else compiler)
-    nets = [(*shipped(name), digits()) for name in NETS]
+    nets = [(*shipped(name, COUNT), digits(COUNT)) for name in NETS]
     nets += [(graph, wanted, pictures()) for graph, wanted in extremes()]
     for number, (graph, wanted, images) in enumerate(nets):
         model, program = tmp_path / f"model{number}.c", tmp_path / f"model{number}"

@@ -17,12 +17,11 @@ import numpy as np
 import pytest
 from cpp_build import tool
 from cpu_levels import LEVELS
-from engine_nets import Array, pictures
+from engine_nets import Array, digits
 from first_edition import first_edition
-from mnistkit import backends, data
+from mnistkit import backends
 from mnistkit.backends.engine import EngineApi
 from mnistkit.edition import EditionWarning
-from mnistkit.errors import MissingError
 from mnistkit.export import export
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import Int8Graph
@@ -33,19 +32,11 @@ from mnistkit.verify import TOLERANCES
 PARITY = Path(__file__).parent / "targets" / "int8_parity.py"
 FORMATS = ("torchscript", "onnx", "native")
 FIRST = "nano-first-edition"
+COUNT = 500
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="x86 CPUs are tested on x86 alone"
 )
-
-
-@pytest.fixture(scope="module")
-def digits() -> Array:
-    """500 of MNIST's test images; where they are not on disk, the golden digits and their like."""
-    try:
-        return data.load("mnist", "test", download=False).images[:500].numpy()
-    except MissingError:
-        return np.ascontiguousarray(pictures())
 
 
 @pytest.fixture(scope="module")
@@ -66,18 +57,18 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Int8
 
 
 @pytest.fixture(scope="module")
-def wanted(nets: dict[str, tuple[Path, Int8Graph]], digits: Array) -> dict[str, Array]:
-    return {name: reference.logits(int8, digits) for name, (_, int8) in nets.items()}
+def wanted(nets: dict[str, tuple[Path, Int8Graph]]) -> dict[str, Array]:
+    return {name: reference.logits(int8, digits(COUNT)) for name, (_, int8) in nets.items()}
 
 
 Logits = dict[tuple[str, str], Array]
 
 
 def parity(
-    names: list[str], folders: list[Path], digits: Array, room: Path, *, level: str, cpu: str = ""
+    names: list[str], folders: list[Path], images: Array, room: Path, *, level: str, cpu: str = ""
 ) -> tuple[Logits, str]:
     """Run the backends in a process that is held down; return logits by (backend, net)."""
-    np.save(room / "images.npy", digits)
+    np.save(room / "images.npy", images)
     qemu = [tool("qemu-x86_64"), "-cpu", cpu] if cpu else []
     command = [*qemu, sys.executable, PARITY, room / "images.npy", room / "out.npz"]
     # What a runtime was told to take of the CPU here may not be had on an emulated one.
@@ -139,7 +130,6 @@ def test_as_a_lesser_cpu(
     level: str,
     nets: dict[str, tuple[Path, Int8Graph]],
     wanted: dict[str, Array],
-    digits: Array,
     tmp_path: Path,
     api: EngineApi,
 ) -> None:
@@ -149,7 +139,7 @@ def test_as_a_lesser_cpu(
     if level == "avx2":  # FBGEMM needs AVX2 at least
         names += available("torchscript:fbgemm")
     folders = [path for path, _ in nets.values()]
-    found, said = parity(names, folders, digits, tmp_path, level=level)
+    found, said = parity(names, folders, digits(COUNT), tmp_path, level=level)
     check(found, wanted)
     assert set(said.split()) == {level}  # the engine's kernels
     if level == "avx2":
@@ -162,13 +152,12 @@ def test_on_an_emulated_cpu(
     kernels: str,
     nets: dict[str, tuple[Path, Int8Graph]],
     wanted: dict[str, Array],
-    digits: Array,
     tmp_path: Path,
 ) -> None:
     names = available("onnxruntime", "openvino", "torchscript", "libtorch", "engine")
     few = ("nano", "base", FIRST)
     folders = [nets[name][0] for name in few]
-    found, said = parity(names, folders, digits[:40], tmp_path, level="", cpu=cpu)
+    found, said = parity(names, folders, digits(COUNT)[:40], tmp_path, level="", cpu=cpu)
     wanted = {name: wanted[name][:40] for name in few}
     check(found, wanted)
     assert set(said.split()) == {kernels}

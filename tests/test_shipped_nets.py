@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_nets import Array, parse_logits, pictures
-from mnistkit import data
+from engine_nets import digits, parse_logits, shipped
 from mnistkit.backends.engine import EngineApi
-from mnistkit.errors import MissingError
 from mnistkit.export import native
-from mnistkit.quantization import reference
-from mnistkit.quantization.graph import Int8Graph
-from mnistkit.source import pretrained_names, resolve
+from mnistkit.source import pretrained_names
 from target_programs import (
     AARCH64,
     WASM_LEVELS,
@@ -29,32 +24,17 @@ from target_programs import (
 )
 
 NETS = pretrained_names()
-
-
-@cache
-def digits() -> Array:
-    """500 of MNIST's test images; where they are not on disk, the golden digits and their like."""
-    try:
-        return data.load("mnist", "test", download=False).images[:500].numpy()
-    except MissingError:
-        return np.ascontiguousarray(pictures())
-
-
-@cache
-def shipped(name: str) -> tuple[Int8Graph, Array]:
-    """The net, and the reference's logits of the digits."""
-    int8 = resolve(name).int8()[0]
-    return int8, reference.logits(int8, digits())
+COUNT = 500
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_here(api: EngineApi, name: str) -> None:
     """On each kernel set that this CPU has."""
-    int8, wanted = shipped(name)
+    int8, wanted = shipped(name, COUNT)
     for kernels in (kernels.name for kernels in api.kernels() if kernels.supported):
         count = len(wanted) if kernels not in ("portable", "reference") else 20
         with api.open_bytes(native.render(int8, "int8"), kernels) as predictor:
-            got = predictor.logits(digits()[:count])
+            got = predictor.logits(digits(COUNT)[:count])
             np.testing.assert_array_equal(got, wanted[:count], kernels)
 
 
@@ -67,11 +47,11 @@ def aarch64(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("cpu", "kernels"), [("max", "neon-dot"), ("cortex-a53", "neon")])
 @pytest.mark.parametrize("name", NETS)
 def test_on_64_bit_arm(aarch64: Path, tmp_path: Path, name: str, cpu: str, kernels: str) -> None:
-    int8, wanted = shipped(name)
+    int8, wanted = shipped(name, COUNT)
     (tmp_path / "net.mnk").write_bytes(native.render(int8, "int8"))
     count = min(len(wanted), 200)
     command = ["qemu-aarch64", "-cpu", cpu, aarch64, tmp_path / "net.mnk", ""]
-    done = execute(*command, input=digits()[:count].tobytes())
+    done = execute(*command, input=digits(COUNT)[:count].tobytes())
     assert done.stderr.decode() == f"kernels {kernels}\n"
     got = np.frombuffer(done.stdout, np.float32).reshape(-1, 10)
     np.testing.assert_array_equal(got, wanted[:count])
@@ -80,8 +60,8 @@ def test_on_64_bit_arm(aarch64: Path, tmp_path: Path, name: str, cpu: str, kerne
 @pytest.mark.parametrize("name", NETS)
 def test_on_a_cortex_m4(tmp_path: Path, name: str) -> None:
     """The C export."""
-    int8, wanted = shipped(name)
-    program, _ = cortex_m4_program(int8, digits()[:20], tmp_path)
+    int8, wanted = shipped(name, COUNT)
+    program, _ = cortex_m4_program(int8, digits(COUNT)[:20], tmp_path)
     np.testing.assert_array_equal(parse_logits(run_cortex_m4(program)), wanted[:20])
 
 
@@ -97,7 +77,9 @@ def wasm(
 @pytest.mark.parametrize("name", NETS)
 def test_in_webassembly(wasm: tuple[Path, str], tmp_path: Path, name: str) -> None:
     module, kernels = wasm
-    int8, wanted = shipped(name)
-    chosen, got = wasm_program(module, tmp_path)(native.render(int8, "int8"), "", digits()[:200])
+    int8, wanted = shipped(name, COUNT)
+    chosen, got = wasm_program(module, tmp_path)(
+        native.render(int8, "int8"), "", digits(COUNT)[:200]
+    )
     assert chosen == kernels
     np.testing.assert_array_equal(got, wanted[:200])

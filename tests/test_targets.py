@@ -13,7 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_nets import Array, c_defines, graphs, parse_logits, pictures, tied, write_digits
+from engine_nets import (
+    c_defines,
+    graphs,
+    parse_logits,
+    pictures,
+    shifted,
+    tied,
+    write_digits,
+)
 from mnistkit.data import Digits
 from mnistkit.export import c, native, reference_logits
 from mnistkit.quantization import reference
@@ -30,19 +38,12 @@ from target_programs import (
 )
 
 
-def _turned(count: int) -> Array:
-    """Images by the hundred, made from the few by shifting them."""
-    images = pictures()
-    shifted = [np.roll(images, (y, x), (2, 3)) for y in (0, 2, -2) for x in (0, 1, -1)]
-    return np.ascontiguousarray(np.concatenate(shifted)[:count])
-
-
 @pytest.mark.parametrize(
     ("name", "flash", "ram"), [("nano", 20_000, 12_000), ("small", 40_000, 12_000)]
 )
 def test_cortex_m4(tmp_path: Path, name: str, flash: int, ram: int) -> None:
     """The bits of the reference, within the budget of flash and RAM."""
-    graph, images = graphs(name)[1], _turned(200)
+    graph, images = graphs(name)[1], shifted(200)
     program, model = cortex_m4_program(graph, images, tmp_path, "-DCOUNT_INSTRUCTIONS")
     text = run_cortex_m4(program, "-icount", "shift=0")
     np.testing.assert_array_equal(parse_logits(text), reference.logits(graph, images))
@@ -71,7 +72,7 @@ def aarch64_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["base", "small", "nano", "ref-18738", "ref-10066"])
 def test_aarch64(aarch64_program: Path, tmp_path: Path, name: str, kernels: str) -> None:
     graph, int8 = graphs(name)
-    images = _turned(60 if kernels == "portable" else 200)
+    images = shifted(60 if kernels == "portable" else 200)
     (tmp_path / "int8.mnk").write_bytes(native.render(int8, "int8"))
     wanted = reference.logits(int8, images)
     for count in (1, len(images)):
@@ -143,7 +144,7 @@ def test_engine_elsewhere(machine_program: tuple[Machine, Path], tmp_path: Path,
     graph, int8 = graphs(name)[0], tied(name)
     (tmp_path / "int8.mnk").write_bytes(native.render(int8, "int8"))
     (tmp_path / "fp32.mnk").write_bytes(native.render(graph, "fp32"))
-    images = _turned(200)
+    images = shifted(200)
     wanted, real = reference.logits(int8, images), reference_logits(graph, images[:3])
     for kernels, count in (("", 200), ("vector128", 200), ("portable", 200), ("reference", 20)):
         command = [f"qemu-{machine.processor}", "-cpu", machine.cpu, program]
@@ -161,7 +162,7 @@ def test_engine_elsewhere(machine_program: tuple[Machine, Path], tmp_path: Path,
 @pytest.mark.parametrize("name", ["base", "nano", "grouped"])
 def test_c_export_elsewhere(tmp_path: Path, machine: Machine, name: str, precision: str) -> None:
     machine.need("gcc")
-    graph, images = graphs(name)[precision == "int8"], _turned(60)
+    graph, images = graphs(name)[precision == "int8"], shifted(60)
     (tmp_path / "model.c").write_bytes(c.render(graph, precision))
     write_digits(tmp_path, images)
     sources = [tmp_path / "model.c", TARGETS / "c_digits.c", "-I", tmp_path]

@@ -14,7 +14,7 @@ from mnistkit.errors import ArtifactError
 EDITION = 2
 REMEDY = (
     "make it again with: mnistkit quantize RUN --out RUN-int8, then mnistkit export RUN-int8 "
-    "(RUN is the training run's folder, or the name of a pretrained net)"
+    "--out DIR --force (RUN is the training run's folder, or the name of a pretrained net)"
 )
 
 
@@ -22,8 +22,8 @@ class EditionWarning(UserWarning):
     """An int8 net of an older edition was opened: it works, but not alike on every CPU."""
 
 
-def check_edition(edition: Any, what: str) -> int:
-    """Return the edition of the int8 net ``what``; warn of an older one.
+def check_edition(edition: Any, what: str) -> None:
+    """Warn where the int8 net ``what`` is of an older edition.
 
     Raises :class:`ArtifactError` where it is none that this version knows.
     """
@@ -41,4 +41,3 @@ def check_edition(edition: Any, what: str) -> int:
             EditionWarning,
             stacklevel=3,
         )
-    return edition

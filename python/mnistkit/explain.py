@@ -14,12 +14,9 @@ from typing import Any
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend
 from mnistkit.cpu import Cpu
+from mnistkit.edition import REMEDY
 from mnistkit.errors import ArtifactError, CheckError, MnistkitError
 
-_RENEW = (
-    "make it again: mnistkit quantize RUN --out RUN-int8, then "
-    "mnistkit export RUN-int8 --out DIR --force"
-)
 _SUSPECT = (
     "suspect the file or the runtime: export again (mnistkit export RUN --out DIR --force); if it "
     "still fails, compare the versions in manifest.json with those of mnistkit doctor, and report "
@@ -80,11 +77,11 @@ def _explanation(
         how = f"held to it by {cpu.held_by}" if cpu.held_by else _without(cpu)
         return (
             f"{here} adds pairs of products in 16 bits ({how}), and {first}, whose weights may "
-            f"exceed them; {_RENEW}"
+            f"exceed them; {REMEDY}"
         )
     return (
         f"{here}: {cpu.summary}; {first}, whose weights may exceed 16 bits where a runtime adds "
-        f"pairs of products in them; {_RENEW}; if it still fails, {_SUSPECT}"
+        f"pairs of products in them; {REMEDY}; if it still fails, {_SUSPECT}"
     )
 
 

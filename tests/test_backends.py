@@ -8,8 +8,8 @@ import pytest
 from mnistkit import backends
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Predictor
+from mnistkit.backends.tolerances import TOLERANCES
 from mnistkit.errors import InputError, MissingError, UsageError
-from mnistkit.verify import TOLERANCES
 
 CASES = [
     (backend.name, precision)

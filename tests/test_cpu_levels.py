@@ -21,13 +21,13 @@ from engine_nets import Array, digits
 from first_edition import first_edition
 from mnistkit import backends
 from mnistkit.backends.engine import EngineApi
+from mnistkit.backends.tolerances import TOLERANCES
 from mnistkit.edition import EditionWarning
 from mnistkit.export import export
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import Int8Graph
 from mnistkit.quantization.quantize import copy_run
 from mnistkit.source import INT8, load_run, pretrained_names, resolve
-from mnistkit.verify import TOLERANCES
 
 PARITY = Path(__file__).parent / "targets" / "int8_parity.py"
 FORMATS = ("torchscript", "onnx", "native")

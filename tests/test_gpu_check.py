@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_gpu import FakeMemory, World, digits_of
-from mnistkit import verify
 from mnistkit.artifact import Artifact
+from mnistkit.backends.tolerances import TOLERANCES
 from mnistkit.data import Digits
 from mnistkit.errors import CheckError, MissingError
 from mnistkit.gpu import check, check_parts, memory, predictor, probe
@@ -187,7 +187,7 @@ def test_every_part_has_its_place() -> None:
     for flavor in ("tensorrt", "tensorrt_rtx"):
         for part in ("accuracy", "beside torch", "threads", "batches", "graphs", "layers", "bench"):
             assert f"{flavor} {part}" in PARTS
-    assert set(verify.TOLERANCES) == {"fp32", "fp16", "int8"}
+    assert set(TOLERANCES) == {"fp32", "fp16", "int8"}
 
 
 @pytest.mark.skipif(probe.missing() is None, reason="there is a GPU here")

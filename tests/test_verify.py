@@ -11,6 +11,7 @@ import onnx
 import pytest
 from mnistkit import verify as verifying
 from mnistkit.artifact import Artifact, file_entry, write_manifest
+from mnistkit.backends.tolerances import TOLERANCES
 from mnistkit.data import Digits
 from mnistkit.errors import MissingError
 from onnx import numpy_helper
@@ -108,7 +109,7 @@ def test_the_standard_error_is_binomial() -> None:
 
 
 def test_tolerances_tighten_with_precision() -> None:
-    fp32, fp16, int8 = (verifying.TOLERANCES[p] for p in ("fp32", "fp16", "int8"))
+    fp32, fp16, int8 = (TOLERANCES[p] for p in ("fp32", "fp16", "int8"))
     for field in ("max_abs_diff", "accuracy_drop"):
         values = [dataclasses.asdict(t)[field] for t in (fp32, fp16, int8)]
         assert values == sorted(values)
@@ -127,6 +128,6 @@ def test_agreement_is_in_whole_images(total: int, differing: int, passes: bool) 
     logits[:differing, 4] = 0.02
     labels = np.full(total, 4)  # so that accuracy does not fall
     head = {"backend": "onnxruntime", "precision": "fp16", "device": "cpu"}
-    row = verifying._compare(head, logits, reference, reference, labels)
+    row = verifying._compare(head, logits, reference, reference, labels, TOLERANCES["fp16"])
     assert (row["status"] == "ok") == passes
     assert passes or "of the digits agree, 99.90% is wanted" in row["reason"]

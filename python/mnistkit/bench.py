@@ -16,11 +16,12 @@ import numpy as np
 from mnistkit import backends, cpu, errors, explain
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor
+from mnistkit.backends.tolerances import TOLERANCES
 from mnistkit.environment import environment
 from mnistkit.errors import CheckError, MissingError, MnistkitError, UsageError
 from mnistkit.roofline import Roofline
 from mnistkit.threads import usable_cores
-from mnistkit.verify import REFERENCES, TOLERANCES, cases
+from mnistkit.verify import REFERENCES, cases
 
 _ROUNDS = 12  # each case is timed in this many slices, in turn with all the others
 _RAW_KEPT = 250  # samples of each row that go into the JSON, evenly taken from all of them

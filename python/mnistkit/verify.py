@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from mnistkit import backends, cpu, explain
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Logits, Predictor, check_device
+from mnistkit.backends.tolerances import Tolerance
 from mnistkit.data import Digits
 from mnistkit.environment import environment
 from mnistkit.errors import MissingError, MnistkitError
@@ -26,26 +26,6 @@ REFERENCES = {
 BATCH = 500
 _LISTED = 20  # differing images that a row lists
 
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a precision may be from its reference.
-
-    ``max_abs_diff`` bounds each logit, ``agreement`` is the least fraction of images with the
-    same digit, ``accuracy_drop`` the most that accuracy may fall under that of eager fp32; both
-    in whole images, rounded up.
-    """
-
-    max_abs_diff: float
-    agreement: float
-    accuracy_drop: float
-
-
-TOLERANCES = {
-    "fp32": Tolerance(1e-3, 1.0, 0.0),
-    "fp16": Tolerance(0.1, 0.999, 0.0005),
-    "int8": Tolerance(1.0, 0.9998, 0.002),
-}
 
 RowHook = Callable[[dict[str, Any]], None]
 
@@ -149,7 +129,8 @@ def verify(
                 why = explain.failed_load(error, precision, device, backend, artifact, here)
                 add(_row(head, "failed", explain.joined(explain.told(error), why)))
                 continue
-        row = _compare(head, logits, references[REFERENCES[precision]], fp32, labels)
+        reference, tolerance = references[REFERENCES[precision]], backend.tolerance(precision)
+        row = _compare(head, logits, reference, fp32, labels, tolerance)
         if row["status"] == "failed":
             why = explain.failed_row(row, backend, artifact, here)
             row["reason"] = explain.joined(row["reason"], why)
@@ -222,9 +203,13 @@ def _images(fraction: float, total: int) -> int:
 
 
 def _compare(
-    head: dict[str, Any], logits: Logits, reference: Logits, fp32: Logits, labels: Any
+    head: dict[str, Any],
+    logits: Logits,
+    reference: Logits,
+    fp32: Logits,
+    labels: Any,
+    tolerance: Tolerance,
 ) -> dict[str, Any]:
-    tolerance = TOLERANCES[head["precision"]]
     digits, expected = logits.argmax(1), reference.argmax(1)
     correct, total = int((digits == labels).sum()), len(labels)
     difference = np.abs(logits - reference)

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistkit.artifact import Artifact
+from mnistkit.backends.tolerances import TOLERANCES, Tolerance
 from mnistkit.errors import InputError, UsageError
+from mnistkit.threads import check_threads
 
 Images = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -99,7 +101,6 @@ class Backend(ABC):
     def available(self) -> str | None:
         """None where the runtime can be used, else the reason and the command that helps."""
 
-    @abstractmethod
     def load(
         self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
     ) -> Predictor:
@@ -108,6 +109,15 @@ class Backend(ABC):
         ``threads`` is a number of CPU threads; 0 leaves the choice to the runtime. What
         :func:`mnistkit.threads.check_threads` refuses is a :class:`UsageError`.
         """
+        return self._open(artifact, precision, device, check_threads(threads))
+
+    @abstractmethod
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
+        """Load the file of that precision, its hash checked; ``threads`` are sound."""
+
+    def tolerance(self, precision: str) -> Tolerance:
+        """How far this runtime may be from that precision's reference."""
+        return TOLERANCES[precision]
 
     def refuses(self, precision: str, device: str) -> str | None:
         """Why this runtime cannot run that precision on that device, or None."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.torch_common import TorchPredictor, torch_device, torch_missing
-from mnistkit.threads import check_threads
 
 
 class EagerBackend(Backend):
@@ -21,16 +20,13 @@ class EagerBackend(Backend):
         """None where PyTorch is installed."""
         return torch_missing()
 
-    def load(
-        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
-    ) -> Predictor:
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Fold the artifact's weights again and run them."""
         from mnistkit.nets.deploy import fold
         from mnistkit.nets.deploy_module import DeployNet
         from mnistkit.nets.spec import NetSpec
         from mnistkit.training.checkpoint import load_weights
 
-        check_threads(threads)
         spec = NetSpec.from_dict(artifact.manifest["net"])
         state = load_weights(artifact.file(self.format, precision), spec)
         module = DeployNet(fold(spec, state)).to(torch_device(device))

@@ -236,14 +236,11 @@ class EngineBackend(Backend):
         """None where the library is in the wheel or was compiled."""
         return engine_library.engine_missing()
 
-    def load(
-        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
-    ) -> Predictor:
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Open the artifact's file with ``$MNISTKIT_KERNELS``, or the best kernels there are.
 
         ``threads`` 0 takes one for each core that this process may use.
         """
-        check_threads(threads)
         library = engine_library.engine_library()
         if library is None:
             raise MissingError(str(engine_library.engine_missing()))

@@ -27,7 +27,6 @@ from mnistkit.errors import (
     MnistkitError,
     UsageError,
 )
-from mnistkit.threads import check_threads
 
 # Where the runner measures which of two graphs is faster on a CPU.
 _WARMUP = (1, 16, 256)
@@ -157,11 +156,8 @@ class LibtorchBackend(Backend):
         """None where the runner is compiled for the PyTorch of this environment."""
         return sdk.runner_missing()
 
-    def load(
-        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
-    ) -> Predictor:
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Open the artifact folder; the runner checks the file's hash and the golden digits."""
-        check_threads(threads)
         library = sdk.runner_library()
         if library is None:
             raise MissingError(str(sdk.runner_missing()))

@@ -17,7 +17,6 @@ from mnistkit.backends.base import (
     check_images,
 )
 from mnistkit.errors import ArtifactError, MissingError
-from mnistkit.threads import check_threads
 
 
 class _OrtPredictor(Predictor):
@@ -51,11 +50,8 @@ class OnnxRuntimeBackend(Backend):
             return None
         return "ONNX Runtime is not installed; install it with: pip install onnxruntime"
 
-    def load(
-        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
-    ) -> Predictor:
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Open a session on the file of that precision."""
-        check_threads(threads)
         return _OrtPredictor(open_session(artifact.file(self.format, precision), device, threads))
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
 from mnistkit.errors import ArtifactError
-from mnistkit.threads import check_threads
 
 
 class _OpenVinoPredictor(Predictor):
@@ -51,11 +50,8 @@ class OpenVinoBackend(Backend):
             return None
         return "OpenVINO is not installed; install it with: pip install openvino"
 
-    def load(
-        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
-    ) -> Predictor:
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Compile the file of that precision for the CPU: one stream, tuned for latency."""
-        check_threads(threads)
         import openvino
 
         path = artifact.file(self.format, precision)

@@ -6,7 +6,6 @@ from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import Int8Graph
-from mnistkit.threads import check_threads
 
 
 class _ReferencePredictor(Predictor):
@@ -31,11 +30,8 @@ class ReferenceBackend(Backend):
         """Always: it needs numpy alone."""
         return None
 
-    def load(
-        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
-    ) -> Predictor:
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Read the integers."""
-        check_threads(threads)
         return _ReferencePredictor(store.read(artifact.file(self.format, precision))[0])
 
 

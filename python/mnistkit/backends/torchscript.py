@@ -10,7 +10,6 @@ from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.torch_common import TorchPredictor, torch_device, torch_missing
 from mnistkit.errors import ArtifactError
-from mnistkit.threads import check_threads
 
 
 class TorchScriptBackend(Backend):
@@ -27,11 +26,8 @@ class TorchScriptBackend(Backend):
         """None where PyTorch is installed."""
         return torch_missing()
 
-    def load(
-        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
-    ) -> Predictor:
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Load the module of that precision onto the device."""
-        check_threads(threads)
         path = artifact.file(self.format, precision)
         target = torch_device(device)
         with warnings.catch_warnings():

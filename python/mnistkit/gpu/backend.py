@@ -10,7 +10,6 @@ from mnistkit.errors import ArtifactError, MissingError, UsageError
 from mnistkit.gpu import flavor as flavors
 from mnistkit.gpu import memory, probe
 from mnistkit.gpu.plan import PlanInfo, info_path, rebuild_command
-from mnistkit.threads import check_threads
 
 
 class TensorRtBackend(Backend):
@@ -24,15 +23,12 @@ class TensorRtBackend(Backend):
         reasons = (flavors.get(self.name).missing(), probe.missing(), memory.missing())
         return "; ".join(reason for reason in reasons if reason) or None
 
-    def load(
-        self, artifact: Artifact, precision: str, device: str = "cuda", threads: int = 0
-    ) -> Predictor:
+    def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Load the plan that was built for this GPU and this version.
 
         Raises :class:`MissingError` where the folder holds no plan of that precision,
         :class:`ArtifactError` naming found and expected where none of them fits.
         """
-        check_threads(threads)
         if not check_device(device).startswith("cuda"):
             raise UsageError(f"{self.name} runs on CUDA alone: use --device cuda")
         # In this order: without a driver TensorRT takes the interpreter down.

@@ -20,13 +20,14 @@ import numpy as np
 from mnistkit import backends
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Logits, Predictor
+from mnistkit.backends.tolerances import TOLERANCES
 from mnistkit.data import Digits
 from mnistkit.errors import CheckError, MissingError, UsageError
 from mnistkit.gpu import flavor as flavors
 from mnistkit.gpu import probe
 from mnistkit.gpu.memory import Memory, open_memory
 from mnistkit.gpu.predictor import TensorRtPredictor
-from mnistkit.verify import TOLERANCES, run_all, verify
+from mnistkit.verify import run_all, verify
 
 Figures = dict[str, Any]
 Part = Callable[["Setup"], Figures]

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mnistkit.artifact import (
+    ALL_PRECISIONS,
     MANIFEST,
     PRECISIONS,
     FileEntry,
@@ -29,9 +30,11 @@ from mnistkit.paths import cannot_write, write_bytes
 
 if TYPE_CHECKING:
     from mnistkit.export.tensorrt import BuildOptions
+    from mnistkit.golden import Golden
     from mnistkit.quantization.graph import Int8Graph
     from mnistkit.source import Source
 
+LABELS = tuple("0123456789")
 FORMATS = ("torchscript", "onnx", "native", "c")
 INT8_MODEL = "model-int8.safetensors"  # the int8 net itself, which the reference runs
 
@@ -63,6 +66,7 @@ def export(
     Raises :class:`UsageError` for a precision or format that is not known, or a folder that cannot
     be written to, and :class:`MissingError` where a plan cannot be built on this machine.
     """
+    from mnistkit.golden import write_golden
     from mnistkit.quantization.store import dumps
     from mnistkit.training.checkpoint import WEIGHTS, save_tensors
 
@@ -99,7 +103,12 @@ def export(
     except OSError as error:
         raise cannot_write(out, error) from error
     save_tensors(out / WEIGHTS, source.state, {"format": "mnistkit", "net": source.spec.name})
-    entries = [file_entry(out / WEIGHTS, "weights", "fp32"), *_write_golden(graph, int8, out)]
+    golden = _golden(graph, int8)
+    write_golden(out / "golden.npz", golden)
+    entries = [
+        file_entry(out / WEIGHTS, "weights", "fp32"),
+        file_entry(out / "golden.npz", "golden", ALL_PRECISIONS),
+    ]
     if int8 is not None:
         write_bytes(out / INT8_MODEL, dumps(int8, origin or {}))
         entries.append(file_entry(out / INT8_MODEL, "int8", "int8"))
@@ -112,6 +121,7 @@ def export(
         entries += tensorrt.write(out, plans, on_file)
     written = [p for p in PRECISIONS if any(e.precision == p for e in entries)]
     manifest = _manifest(source, written, origin)
+    manifest["golden"] = {"total": len(golden.labels), "correct": golden.correct()}
     if int8 is not None:
         manifest["int8_edition"] = int8.edition
     if plans:
@@ -138,24 +148,16 @@ def reference_logits(graph: DeployGraph, images: Any) -> Any:
         return DeployNet(graph)(torch.from_numpy(images)).numpy()
 
 
-def _write_golden(graph: DeployGraph, int8: Int8Graph | None, out: Path) -> list[FileEntry]:
-    """Write the golden digits with the logits of each precision's own reference."""
-    from mnistkit.golden import golden_digits, write_golden_bin, write_golden_npz
+def _golden(graph: DeployGraph, int8: Int8Graph | None) -> Golden:
+    """The golden digits with the logits of each precision's own reference."""
+    from mnistkit.golden import Golden, golden_digits
     from mnistkit.quantization import reference
 
     images, labels = golden_digits()
-    logits = reference_logits(graph, images)
-    write_golden_npz(out / "golden.npz", images, labels, logits)
-    write_golden_bin(out / "golden.bin", images, labels, logits)
-    entries = [
-        file_entry(out / "golden.npz", "golden-npz", "fp32"),
-        file_entry(out / "golden.bin", "golden", "fp32"),
-    ]
+    logits = {"fp32": reference_logits(graph, images)}
     if int8 is not None:
-        path = out / "golden-int8.bin"
-        write_golden_bin(path, images, labels, reference.logits(int8, images))
-        entries.append(file_entry(path, "golden", "int8"))
-    return entries
+        logits["int8"] = reference.logits(int8, images)
+    return Golden(images, labels, logits, LABELS)
 
 
 def _manifest(
@@ -175,7 +177,7 @@ def _manifest(
         "accuracy": {key: source.summary[key] for key in figures if key in source.summary},
         "input": {"name": "input", "dtype": "uint8", "shape": ["N", 1, 28, 28]},
         "output": {"name": "logits", "dtype": "float32", "shape": ["N", 10]},
-        "labels": [str(digit) for digit in range(10)],
+        "labels": list(LABELS),
         "versions": {**versions("torch", "onnx"), "onnx_opset": OPSET},
         "calibration": calibration,
     }

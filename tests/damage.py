@@ -1,4 +1,4 @@
-"""Artifacts whose int8 models are wrong under right hashes."""
+"""Artifacts that are wrong under right hashes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from pathlib import Path
 from mnistkit.artifact import Artifact, file_entry, write_manifest
 from mnistkit.quantization import store
 from mnistkit.quantization.graph import Int8Conv, Int8Graph
+
+
+def with_file(artifact: Artifact, folder: Path, name: str, data: bytes) -> Artifact:
+    """A copy whose file ``name`` holds ``data``; the manifest has its hash."""
+    shutil.copytree(artifact.path, folder)
+    (folder / name).write_bytes(data)
+    entries = [
+        file_entry(folder / name, one.format, one.precision) if one.name == name else one
+        for one in artifact.files
+    ]
+    write_manifest(folder, artifact.manifest, entries)
+    return Artifact.open(folder)
 
 
 def negated(artifact: Artifact) -> Int8Graph:

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from mnistkit import backends
 from mnistkit.artifact import Artifact, newest
 from mnistkit.errors import ArtifactError, MissingError, UsageError
 from mnistkit.export import export, reference_logits
-from mnistkit.golden import golden_digits, read_golden_bin
+from mnistkit.golden import golden_digits
 from mnistkit.source import Source, load_run
 
 
@@ -32,7 +33,7 @@ def edit_manifest(folder: Path, **changes: object) -> None:
 
 def test_the_manifest_holds_the_contract(artifact: Artifact) -> None:
     manifest = artifact.manifest
-    assert manifest["schema"] == 1
+    assert manifest["schema"] == 2
     assert manifest["input"] == {"name": "input", "dtype": "uint8", "shape": ["N", 1, 28, 28]}
     assert manifest["output"] == {"name": "logits", "dtype": "float32", "shape": ["N", 10]}
     assert manifest["labels"] == list("0123456789")
@@ -49,15 +50,16 @@ def test_every_file_of_the_folder_is_listed(artifact: Artifact) -> None:
 
 
 def test_golden_digits_carry_the_reference_logits(artifact: Artifact, source: Source) -> None:
-    images, labels, logits = artifact.golden()
+    golden = artifact.golden()
     drawn, drawn_labels = golden_digits()
-    assert np.array_equal(images, drawn)
-    assert np.array_equal(labels, drawn_labels)
-    assert np.allclose(logits, reference_logits(source.graph(), drawn), atol=1e-5)
-    for from_npz, from_bin in zip(
-        (images, labels, logits), read_golden_bin(artifact.path / "golden.bin"), strict=True
-    ):
-        assert np.array_equal(from_npz, from_bin)
+    assert np.array_equal(golden.images, drawn)
+    assert np.array_equal(golden.labels, drawn_labels)
+    assert golden.classes == tuple("0123456789")
+    wanted = reference_logits(source.graph(), drawn)
+    assert np.allclose(golden.logits["fp32"], wanted, atol=1e-5)
+    with backends.get("reference").load(artifact, "int8", check=False) as predictor:
+        assert np.array_equal(golden.logits["int8"], predictor.logits(drawn))
+    assert artifact.manifest["golden"] == {"total": 20, "correct": golden.correct()}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -72,8 +74,8 @@ def test_onnx_is_valid_and_its_batch_is_dynamic(artifact: Artifact, precision: s
 
 
 def test_a_newer_schema_is_refused(copy: Path) -> None:
-    edit_manifest(copy, schema=2)
-    with pytest.raises(ArtifactError, match="schema 2, this mnistkit reads up to 1; upgrade"):
+    edit_manifest(copy, schema=3)
+    with pytest.raises(ArtifactError, match="schema 3, this mnistkit reads up to 2; upgrade"):
         Artifact.open(copy)
 
 

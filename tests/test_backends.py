@@ -31,15 +31,14 @@ def load(artifact: Artifact, name: str, precision: str) -> Predictor:
 
 @pytest.mark.parametrize(("name", "precision"), CASES)
 def test_logits_match_the_reference(artifact: Artifact, name: str, precision: str) -> None:
-    images, _, golden = artifact.golden()
+    golden = artifact.golden()
+    images = golden.images
     with load(artifact, name, precision) as predictor:
         logits = predictor.logits(images)
     assert logits.shape == (20, 10)
     assert logits.dtype == np.float32
-    expected = golden
-    if precision == "int8":  # the golden logits are those of the fp32 net
-        with load(artifact, "reference", "int8") as reference:
-            expected = reference.logits(images)
+    expected = golden.reference(precision)
+    assert expected is not None
     assert np.abs(logits - expected).max() <= TOLERANCES[precision].max_abs_diff
 
 
@@ -118,6 +117,7 @@ def test_unknown_backends_list_the_known_ones() -> None:
 
 
 def test_the_front_door(artifact: Artifact) -> None:
-    images, _, golden = artifact.golden()
+    golden = artifact.golden()
+    images = golden.images
     with mnistkit.load(artifact.path, backend="onnxruntime", threads=1) as predictor:
-        assert np.allclose(predictor.logits(images), golden, atol=1e-3)
+        assert np.allclose(predictor.logits(images), golden.logits["fp32"], atol=1e-3)

@@ -81,7 +81,8 @@ def test_sanitized(artifact: Artifact, sanitizer: str) -> None:
 @pytest.fixture(scope="session")
 def digits(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     """The golden images as a raw file, and the digits that the reference gives them."""
-    images, _, logits = artifact.golden()
+    golden = artifact.golden()
+    images, logits = golden.images, golden.logits["fp32"]
     file = tmp_path_factory.mktemp("digits") / "golden.raw"
     file.write_bytes(images.tobytes())
     return file, logits.argmax(1).tolist()
@@ -97,7 +98,8 @@ def test_examples(
 
 
 def test_the_camera_example(tree: Path, artifact: Artifact, tmp_path: Path) -> None:
-    images, _, logits = artifact.golden()
+    golden = artifact.golden()
+    images, logits = golden.images, golden.logits["fp32"]
     chances = np.exp(logits - logits.max(1, keepdims=True))
     sure = int((1 / chances.sum(1)).argmax())
     frames = [tmp_path / f"{i}.png" for i in range(4)]

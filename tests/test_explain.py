@@ -100,12 +100,16 @@ def test_the_second_edition_rules_the_cpu_out(
     assert "quantize" not in text
 
 
+@pytest.mark.parametrize("name", ["torchscript", "libtorch"])
 def test_a_self_check_that_fails_is_explained(
-    first: Artifact, digits_test: Digits, monkeypatch: pytest.MonkeyPatch
+    first: Artifact, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The C++ runner refuses to load what its golden digits do not agree with."""
-    text = reason(first, digits_test, monkeypatch, AVX2, "libtorch")
-    assert "self-check failed" in text
+    """``bench`` loads each model in a process of its own, where it checks itself."""
+    monkeypatch.setattr(cpu, "this_cpu", lambda: AVX2)
+    with pytest.raises(CheckError) as caught:
+        bench.bench(first, names=[name], precisions=["int8"], batch_sizes=(1,))
+    text = str(caught.value)
+    assert f"{name} int8: {first.path}: {name} int8 fails its self-check" in text
     assert "adds pairs of products in 16 bits (AVX2 without VNNI)" in text
     assert QUANTIZE in text
 
@@ -144,16 +148,6 @@ def test_what_keeps_to_the_definition_is_not_put_on_the_cpu(first: Artifact, nam
     assert text is not None
     assert f"{name} keeps to the definition on every CPU" in text
     assert SUSPECT in text
-
-
-def test_bench_explains_too(first: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "this_cpu", lambda: AVX2)
-    with pytest.raises(CheckError) as caught:
-        bench.bench(first, names=["torchscript"], precisions=["int8"], batch_sizes=(1,))
-    text = str(caught.value)
-    assert text.startswith("torchscript int8: differs from the reference")
-    assert "(AVX2 without VNNI)" in text
-    assert QUANTIZE in text
 
 
 def test_the_edition_of_an_artifact(first: Artifact, second: Artifact) -> None:

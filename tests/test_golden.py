@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import zipfile
 from collections.abc import Callable
 from itertools import pairwise
@@ -15,23 +14,17 @@ import numpy.typing as npt
 import pytest
 from mnistkit import golden
 from mnistkit.errors import ArtifactError, InputError
-from mnistkit.golden import (
-    golden_digits,
-    read_golden_bin,
-    read_golden_npz,
-    write_golden_bin,
-    write_golden_npz,
-)
+from mnistkit.golden import Golden, golden_digits, read_golden, write_golden
 from mnistkit.strokes import DRAWINGS, Drawing, draw
 
 IMAGES_SHA256 = "c80f20a143433708690aed80b56af4ee6e2d834ea78b96a128968e1b81b92f8c"
 
-Logits = npt.NDArray[np.float32]
-
 
 @pytest.fixture
-def logits() -> Logits:
-    return np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32)
+def good() -> Golden:
+    """The golden digits with random logits."""
+    fp32, int8 = np.random.default_rng(0).normal(size=(2, 20, 10)).astype(np.float32)
+    return Golden(*golden_digits(), {"fp32": fp32, "int8": int8}, tuple("0123456789"))
 
 
 def test_the_pictures_are_these_bytes() -> None:
@@ -100,155 +93,146 @@ def test_scale_is_bounded(scale: int) -> None:
         draw(DRAWINGS[0], scale)
 
 
-def test_bin_layout(tmp_path: Path, logits: Logits) -> None:
-    images, labels = golden_digits()
-    write_golden_bin(tmp_path / "golden.bin", images, labels, logits)
-    content = (tmp_path / "golden.bin").read_bytes()
-    assert content[:16] == b"MNKGOLD1" + struct.pack("<II", 20, 0)
-    assert struct.unpack_from("<10f", content, 16 + 40) == tuple(logits[1].tolist())
-    assert content[16 + 800 :] == images.tobytes() + labels.tobytes()
-
-
-def test_npz_is_what_numpy_reads_and_has_no_time_in_it(tmp_path: Path, logits: Logits) -> None:
-    images, labels = golden_digits()
+def test_npz_is_what_numpy_reads_and_has_no_time_in_it(tmp_path: Path, good: Golden) -> None:
     for name in ("a.npz", "b"):
-        write_golden_npz(tmp_path / name, images, labels, logits)
+        write_golden(tmp_path / name, good)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b").read_bytes()
     with np.load(tmp_path / "a.npz", allow_pickle=False) as held:
-        assert sorted(held) == ["images", "labels", "logits"]
-        np.testing.assert_array_equal(held["logits"], logits)
+        assert sorted(held) == ["classes", "images", "labels", "logits_fp32", "logits_int8"]
+        np.testing.assert_array_equal(held["logits_int8"], good.logits["int8"])
 
 
-FORMS = pytest.mark.parametrize(
-    ("write", "read"),
-    [(write_golden_bin, read_golden_bin), (write_golden_npz, read_golden_npz)],
-    ids=["bin", "npz"],
-)
-Write = Callable[..., None]
-Read = Callable[[Path], golden.Golden]
-
-
-@FORMS
+@pytest.mark.parametrize("precisions", [["fp32"], ["fp32", "int8"]])
 @pytest.mark.parametrize("n", [1, 20])
-def test_round_trip(tmp_path: Path, logits: Logits, write: Write, read: Read, n: int) -> None:
-    images, labels = golden_digits()
-    path = tmp_path / "golden"
-    write(path, images[:n], labels[:n], logits[:n])
-    back = read(path)
+def test_round_trip(tmp_path: Path, good: Golden, n: int, precisions: list[str]) -> None:
+    given = Golden(
+        good.images[:n], good.labels[:n], {p: good.logits[p][:n] for p in precisions}, good.classes
+    )
+    write_golden(tmp_path / "golden", given)
+    back = read_golden(tmp_path / "golden")
+    assert list(back.logits) == precisions
+    assert back.classes == good.classes
     pairs: list[tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]] = [
-        (back.images, images[:n]),
-        (back.labels, labels[:n]),
-        (back.logits, logits[:n]),
+        (back.images, given.images),
+        (back.labels, given.labels),
+        *((back.logits[p], given.logits[p]) for p in precisions),
     ]
-    for array, given in pairs:
-        np.testing.assert_array_equal(array, given)
-        assert array.dtype == given.dtype
+    for array, wanted in pairs:
+        np.testing.assert_array_equal(array, wanted)
+        assert array.dtype == wanted.dtype
         assert array.flags.writeable
         assert array.flags.c_contiguous
     assert [entry.name for entry in tmp_path.iterdir()] == ["golden"]
 
 
-@pytest.mark.parametrize("write", [write_golden_bin, write_golden_npz])
-def test_arrays_that_do_not_fit_are_not_written(
-    tmp_path: Path, logits: Logits, write: Write
-) -> None:
-    images, labels = golden_digits()
+def test_each_precision_has_its_reference(good: Golden) -> None:
+    assert good.reference("fp16") is good.reference("fp32") is good.logits["fp32"]
+    assert good.reference("int8") is good.logits["int8"]
+    assert good._replace(logits={"fp32": good.logits["fp32"]}).reference("int8") is None
+
+
+def test_correct_counts_the_labels_that_the_logits_give(good: Golden) -> None:
+    logits = np.zeros((20, 10), np.float32)
+    logits[np.arange(20), good.labels] = 1
+    wrong = logits.copy()
+    wrong[:3] = np.roll(wrong[:3], 1, axis=1)
+    assert good._replace(logits={"fp32": logits, "int8": wrong}).correct() == {
+        "fp32": 20,
+        "int8": 17,
+    }
+
+
+def test_a_file_of_schema_1_is_read(tmp_path: Path, good: Golden) -> None:
+    logits = good.logits["fp32"]
+    np.savez(tmp_path / "old.npz", images=good.images, labels=good.labels, logits=logits)
+    old = read_golden(tmp_path / "old.npz")
+    assert old.classes == ()
+    assert list(old.logits) == ["fp32"]
+    np.testing.assert_array_equal(old.logits["fp32"], logits)
+
+
+def test_arrays_that_do_not_fit_are_not_written(tmp_path: Path, good: Golden) -> None:
+    images, labels, logits = good.images, good.labels, good.logits["fp32"]
     many = golden.MAX_DIGITS + 1
-    for arrays, fault in (
-        ((images[:, 0], labels, logits), r"images are uint8 \(20, 28, 28\)"),
-        ((images.astype(np.float32), labels, logits), "images are float32"),
-        ((images, labels[:19], logits), r"labels are uint8 \(19,\)"),
-        ((images, labels, logits.astype(np.float64)), "logits are float64"),
-        ((images, labels, logits[:, :9]), r"logits are float32 \(20, 9\)"),
-        ((images[:0], labels[:0], logits[:0]), "0 golden digits"),
-        ((np.zeros((many, 1, 28, 28), np.uint8), labels, logits), f"{many} golden digits"),
-        ((images, labels + np.uint8(1), logits), "a label of 10"),
-        ((images, labels, np.full_like(logits, np.nan)), "not finite"),
+    for changed, fault in (
+        (good._replace(images=images[:, 0]), r"images are uint8 \(20, 28, 28\)"),
+        (good._replace(images=images.astype(np.float32)), "images are float32"),  # type: ignore[arg-type]
+        (good._replace(labels=labels[:19]), r"labels are uint8 \(19,\)"),
+        (good._replace(logits={"fp32": logits.astype(np.float64)}), "fp32 logits are float64"),
+        (good._replace(logits={"fp32": logits, "int8": logits[:, :9]}), r"int8 .* \(20, 9\)"),
+        (good._replace(logits={"int8": logits}), "logits of int8; wanted fp32"),
+        (good._replace(logits={"fp32": logits, "int4": logits}), "logits of fp32, int4"),
+        (good._replace(images=images[:0]), "0 golden digits"),
+        (good._replace(images=np.zeros((many, 1, 28, 28), np.uint8)), f"{many} golden digits"),
+        (good._replace(labels=labels + np.uint8(1)), "a label of 10"),
+        (good._replace(classes=("a", "b")), "2 classes"),
+        (good._replace(logits={"fp32": np.full_like(logits, np.nan)}), "not finite"),
     ):
         with pytest.raises(InputError, match=fault):
-            write(tmp_path / "golden", *arrays)
+            write_golden(tmp_path / "golden", changed)
     assert list(tmp_path.iterdir()) == []
 
 
-@FORMS
-def test_every_cut_file_is_refused(
-    tmp_path: Path, logits: Logits, write: Write, read: Read
-) -> None:
+def test_every_cut_file_is_refused(tmp_path: Path, good: Golden) -> None:
     path = tmp_path / "golden"
-    write(path, *golden_digits(), logits)
+    write_golden(path, good)
     whole = path.read_bytes()
     for length in (*range(0, 200, 7), len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(ArtifactError) as caught:
-            read(path)
+            read_golden(path)
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("read", [read_golden_bin, read_golden_npz])
-def test_missing_and_oversized(tmp_path: Path, read: Read) -> None:
+def test_missing_and_oversized(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="absent: cannot be read"):
-        read(tmp_path / "absent")
+        read_golden(tmp_path / "absent")
     with pytest.raises(ArtifactError, match="cannot be read"):
-        read(tmp_path)
+        read_golden(tmp_path)
     (tmp_path / "large").write_bytes(bytes(2_000_000))
     with pytest.raises(ArtifactError, match="more than"):
-        read(tmp_path / "large")
+        read_golden(tmp_path / "large")
 
 
-def test_faulty_bin_is_refused(tmp_path: Path, logits: Logits) -> None:
-    path = tmp_path / "golden.bin"
-    write_golden_bin(path, *golden_digits(), logits)
-    whole = path.read_bytes()
-    for at, change, fault in (
-        (0, b"MNKGOLD2", "starts with b'MNKGOLD2'"),
-        (8, struct.pack("<I", 0), "0 digits"),
-        (8, struct.pack("<I", 2**32 - 1), "4294967295 digits"),
-        (8, struct.pack("<I", 19), "19 digits want"),
-        (12, b"\x01", "bytes 12 to 15 hold 1"),
-        (16, struct.pack("<f", np.inf), "not finite"),
-        (len(whole) - 1, b"\x0a", "a label of 10"),
-        (len(whole), b"\x00", f"{len(whole) + 1} bytes"),
-    ):
-        path.write_bytes(whole[:at] + change + whole[at + len(change) :])
-        with pytest.raises(ArtifactError, match=fault):
-            read_golden_bin(path)
-
-
-def test_faulty_npz_is_refused(tmp_path: Path, logits: Logits) -> None:
-    images, labels = golden_digits()
-    good = {"images": images, "labels": labels, "logits": logits}
+def test_faulty_npz_is_refused(tmp_path: Path, good: Golden) -> None:
+    images, labels, logits = good.images, good.labels, good.logits["fp32"]
+    names = np.array([name.encode() for name in good.classes])
+    arrays = {"images": images, "labels": labels, "classes": names, "logits_fp32": logits}
     path = tmp_path / "golden.npz"
 
     def refused(fault: str, content: bytes) -> None:
         path.write_bytes(content)
         with pytest.raises(ArtifactError, match=fault):
-            read_golden_npz(path)
+            read_golden(path)
 
     def packed(
         save: Callable[..., None] = np.savez, /, **changed: npt.NDArray[np.generic]
     ) -> bytes:
         stream = io.BytesIO()
-        save(stream, **{**good, **changed})
+        save(stream, **{**arrays, **changed})
         return stream.getvalue()
 
+    without = io.BytesIO()
+    np.savez(without, images=images, labels=labels)
     refused("not a whole npz file", b"PK\x03\x04 and so on")
-    refused("holds .*extra", packed(extra=labels))
+    refused("holds images, labels; wanted", without.getvalue())
     refused("compressed", packed(np.savez_compressed))
-    refused("images are '<f4'", packed(images=images.astype(np.float32)))
-    refused("images are .*column order True", packed(images=np.asfortranarray(images)))
-    refused("logits are '<f4' .20, 9", packed(logits=logits[:, :9]))
-    refused("19 labels, 20 rows", packed(labels=labels[:19]))
+    refused("images are float32", packed(images=images.astype(np.float32)))
+    refused("fp32 logits are float32 .20, 9", packed(logits_fp32=logits[:, :9]))
+    refused("labels are uint8 .19", packed(labels=labels[:19]))
     refused("a label of 10", packed(labels=labels + np.uint8(1)))
-    refused("not finite", packed(logits=logits * np.float32(np.nan)))
-    refused("labels are '|O'|no npy header", packed(labels=labels.astype(object)))
+    refused("not finite", packed(logits_fp32=logits * np.float32(np.nan)))
+    refused("not a whole npz file", packed(labels=labels.astype(object)))
+    refused("classes are <U1; wanted names", packed(classes=np.array(list("0123456789"))))
+    refused("classes are not UTF-8", packed(classes=np.array([b"\xff"] * 10)))
 
-    # A header that promises more than the file holds.
-    stream = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(packed())) as source, zipfile.ZipFile(stream, "w") as target:
-        for name in source.namelist():
-            member = source.read(name)
-            target.writestr(name, member.replace(b"(20,), }", b"(99,), }"))
-    refused("labels hold 20 elements; shape .99,. wants 99", stream.getvalue())
+    # A header that promises more than the file holds, and one that no memory would hold.
+    for count in (b"99", b"9" * 18):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(packed())) as source, zipfile.ZipFile(stream, "w") as out:
+            for name in source.namelist():
+                out.writestr(name, source.read(name).replace(b"(20,), }", b"(%s,), }" % count))
+        refused("not a whole npz file", stream.getvalue())
 
     # A byte of data altered in the file: zip's checksum tells.
     content = bytearray(packed())

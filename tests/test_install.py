@@ -50,7 +50,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(tree: Path, artifact: Artifact, tmp_path: Path) -> None:
-    images, _, logits = artifact.golden()
+    golden = artifact.golden()
+    images, logits = golden.images, golden.logits["fp32"]
     file = tmp_path / "golden.raw"
     file.write_bytes(images.tobytes())
     for program in ("consumer", "consumer_c"):
@@ -105,13 +106,16 @@ def test_as_a_subdirectory(artifact: Artifact, tmp_path: Path) -> None:
 
 
 def check_engine(tree: Path, artifact: Artifact, tmp_path: Path) -> None:
-    images, _, logits = artifact.golden()
+    golden = artifact.golden()
+    images, logits = golden.images, golden.logits["fp32"]
     file = tmp_path / "golden.raw"
     file.write_bytes(images.tobytes())
     model = artifact.file("native", "fp32")
     for program in ("consumer_engine", "consumer_engine_static", "consumer_engine_cpp"):
         told = run(tree / program, model, file)
         assert [int(line) for line in told.split()] == logits.argmax(1).tolist()
+    told = run(tree / "consumer_core", artifact.path, file, "int8")
+    assert [int(line) for line in told.split()] == golden.logits["int8"].argmax(1).tolist()
 
 
 def test_the_engine_from_the_wheel(wheel: Path, artifact: Artifact, tmp_path: Path) -> None:

@@ -49,12 +49,9 @@ RunnerOptions runner_options(const Arguments& arguments) {
   return options;
 }
 
-void warn_of_edition(const Runner& runner) {
-  if (runner.int8_edition() != 1) return;
-  std::fprintf(stderr,
-               "mnistkit-run: warning: an int8 net of edition 1, which may give other digits on a "
-               "CPU without an int8 dot product; make it again with `mnistkit quantize` and "
-               "`mnistkit export`\n");
+void warn(const Runner& runner) {
+  if (runner.warning().empty()) return;
+  std::fprintf(stderr, "mnistkit-run: warning: %s\n", runner.warning().c_str());
 }
 
 int self_check(const Runner& runner, bool json) {
@@ -131,12 +128,12 @@ int program(int argc, char** argv) {
     if (positional.size() > 1) throw UsageError("--self-check takes no image files");
     options.verify = false;  // reported below, instead of thrown
     const Runner runner(positional[0], options);
-    warn_of_edition(runner);
+    warn(runner);
     return self_check(runner, arguments.flag("json"));
   }
   if (positional.size() < 2) throw UsageError("wants an image file, or - for standard input");
   const Runner runner(positional[0], options);
-  warn_of_edition(runner);
+  warn(runner);
   const std::vector<std::uint8_t> images =
       load_images({positional.begin() + 1, positional.end()}, format, arguments.flag("invert"));
   const std::vector<Prediction> predictions = runner.classify(images);

@@ -4,7 +4,7 @@
 set(_mnistkit_known runner)
 get_filename_component(_mnistkit_root "${CMAKE_CURRENT_LIST_DIR}/../.." REALPATH)
 if(EXISTS "${_mnistkit_root}/cpp/src/CMakeLists.txt")
-  list(APPEND _mnistkit_known engine)
+  list(APPEND _mnistkit_known engine core)
 endif()
 if(NOT mnistkit_FIND_COMPONENTS)
   set(mnistkit_FIND_COMPONENTS ${_mnistkit_known})
@@ -38,8 +38,12 @@ if(mnistkit_FOUND)
     add_subdirectory("${_mnistkit_root}/cpp/torch" "${CMAKE_BINARY_DIR}/_mnistkit_runner"
       EXCLUDE_FROM_ALL)
   endif()
-  if(mnistkit_engine_FOUND AND NOT TARGET mnistkit_engine)
+  if((mnistkit_engine_FOUND OR mnistkit_core_FOUND) AND NOT TARGET mnistkit_engine)
     add_subdirectory("${_mnistkit_root}/cpp/src" "${CMAKE_BINARY_DIR}/_mnistkit_engine"
+      EXCLUDE_FROM_ALL)
+  endif()
+  if(mnistkit_core_FOUND AND NOT TARGET mnistkit_core)
+    add_subdirectory("${_mnistkit_root}/cpp/core" "${CMAKE_BINARY_DIR}/_mnistkit_core"
       EXCLUDE_FROM_ALL)
   endif()
 endif()

@@ -12,6 +12,13 @@ constexpr std::size_t kMaxManifest = std::size_t{4} << 20;
 constexpr std::size_t kMaxFile = std::size_t{1} << 30;
 constexpr const char* kExportAgain = "; export it again with `mnistkit export --force`";
 
+constexpr const char* kFirstEdition =
+    "an int8 net of edition 1, which may give other digits on a CPU without an int8 dot product; "
+    "make it again with `mnistkit quantize` and `mnistkit export`";
+constexpr const char* kSchema1 =
+    "an artifact of schema 1 has golden logits of fp32 alone, so int8 is not checked; export it "
+    "again with `mnistkit export --force`";
+
 /// A manifest comes from anywhere: its names must not lead out of the folder.
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." &&
@@ -86,9 +93,20 @@ Artifact::Artifact(std::filesystem::path folder) : folder_(std::move(folder)) {
                       std::to_string(kSchema) + "; update mnistkit, or export again with this one");
     }
     if (schema < 1) throw Error(ErrorCode::bad_artifact, "schema below 1");
+    schema_ = schema;
     net_ = net_name(manifest);
     int8_edition_ = read_edition(manifest);
     for (const Json& entry : manifest.at("files").array()) files_.push_back(read_entry(entry));
+    if (schema_ >= 2) {
+      for (const Json& label : manifest.at("labels").array()) labels_.push_back(label.string());
+      for (const auto& [precision, correct] : manifest.at("golden").at("correct").object()) {
+        golden_correct_[precision] = correct.integer();
+      }
+    }
+    if (golden_file() == nullptr) {
+      throw Error(ErrorCode::bad_artifact,
+                  "lists no golden digits, which every loader checks itself with");
+    }
   } catch (const Error& cause) {
     const char* todo = cause.code() == ErrorCode::newer_schema ? "" : kExportAgain;
     throw Error(cause.code(), path.string() + ": " + cause.what() + todo);
@@ -109,14 +127,44 @@ const ArtifactFile& Artifact::find(std::string_view format, Precision precision)
                   "export --" + std::string(format) + " --precision " + to_string(precision) + "`");
 }
 
-const ArtifactFile* Artifact::golden(Precision precision) const noexcept {
-  const ArtifactFile* found = nullptr;
+const ArtifactFile* Artifact::golden_file() const noexcept {
   for (const ArtifactFile& file : files_) {
-    if (file.format != "golden") continue;
-    if (file.precision == to_string(precision)) return &file;
-    if (file.precision == to_string(Precision::fp32)) found = &file;
+    if (file.format == (schema_ >= 2 ? "golden" : "golden-npz")) return &file;
   }
-  return found;
+  return nullptr;
+}
+
+std::optional<Golden> Artifact::golden(Precision precision) const {
+  const Precision reference = golden_reference(precision);
+  const ArtifactFile& file = *golden_file();
+  const auto path = (folder_ / file.name).string();
+  const std::vector<std::uint8_t> bytes = read(file);
+  if (schema_ < 2 && reference != Precision::fp32) return std::nullopt;
+  try {
+    Golden golden = parse_golden(bytes, reference);
+    if (schema_ < 2) return golden;
+    if (golden.classes != labels_) {
+      throw Error(ErrorCode::bad_artifact, "its classes are not the labels of manifest.json");
+    }
+    const auto wanted = golden_correct_.find(to_string(reference));
+    if (wanted == golden_correct_.end() ||
+        wanted->second != static_cast<std::int64_t>(golden.correct())) {
+      throw Error(ErrorCode::bad_artifact,
+                  "the reference logits give the label of " + std::to_string(golden.correct()) +
+                      " digits, manifest.json says otherwise: labels or logits were altered");
+    }
+    return golden;
+  } catch (const Error& cause) {
+    throw Error(cause.code(), path + ": " + cause.what() + kExportAgain);
+  }
+}
+
+std::string Artifact::warning(Precision precision) const {
+  if (precision != Precision::int8) return "";
+  std::string text;
+  if (int8_edition_ == 1) text = kFirstEdition;
+  if (schema_ < 2) text += (text.empty() ? "" : "; ") + std::string(kSchema1);
+  return text.empty() ? text : folder_.string() + ": " + text;
 }
 
 std::vector<std::uint8_t> Artifact::read(const ArtifactFile& file) const {

@@ -4,10 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "common/golden.hpp"
 #include "mnistkit/types.hpp"
 
 namespace mnistkit::detail {
@@ -16,7 +19,7 @@ namespace mnistkit::detail {
 struct ArtifactFile {
   std::string name;
   std::string format;     ///< "torchscript", "golden", ...
-  std::string precision;  ///< "fp32", "fp16", "int8"
+  std::string precision;  ///< "fp32", "fp16", "int8", "all"
   std::string sha256;     ///< 64 lower-case hexadecimal digits
   std::size_t bytes = 0;
 };
@@ -24,7 +27,7 @@ struct ArtifactFile {
 class Artifact {
  public:
   /// The newest manifest schema that this version reads.
-  static constexpr std::int64_t kSchema = 1;
+  static constexpr std::int64_t kSchema = 2;
   /// The newest edition of the int8 definition that it knows.
   static constexpr std::int64_t kInt8Edition = 2;
 
@@ -40,16 +43,24 @@ class Artifact {
 
   /// The file of that format and precision; throws `Error(unavailable)`, naming what there is.
   [[nodiscard]] const ArtifactFile& find(std::string_view format, Precision precision) const;
-  /// The golden digits with the reference logits of that precision; where an older mnistkit wrote
-  /// none, or the precision has no reference of its own, those with fp32's; or null.
-  [[nodiscard]] const ArtifactFile* golden(Precision precision) const noexcept;
+  /// The golden digits with the reference logits that `precision` is compared with, held against
+  /// the manifest's labels and counts; nothing where a folder of schema 1 has none for int8.
+  /// Throws `Error`: not_found, bad_artifact.
+  [[nodiscard]] std::optional<Golden> golden(Precision precision) const;
+  /// What a reader of this folder should be told, or "": an older schema, an older int8 edition.
+  [[nodiscard]] std::string warning(Precision precision) const;
 
   /// A file's content, with its size and hash checked; throws `Error`: not_found, bad_artifact.
   [[nodiscard]] std::vector<std::uint8_t> read(const ArtifactFile& file) const;
 
  private:
+  [[nodiscard]] const ArtifactFile* golden_file() const noexcept;
+
   std::filesystem::path folder_;
+  std::int64_t schema_ = kSchema;
   std::string net_;
+  std::vector<std::string> labels_;
+  std::map<std::string, std::int64_t> golden_correct_;  // by precision
   int int8_edition_ = 1;  // what a manifest that does not say it means
   std::vector<ArtifactFile> files_;
 };

@@ -3,84 +3,102 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <string>
-#include <string_view>
 
 #include "common/classify.hpp"
+#include "common/npz.hpp"
 #include "mnistkit/error.hpp"
 
 namespace mnistkit::detail {
 namespace {
 
-constexpr std::string_view kMagic = "MNKGOLD1";
-constexpr std::size_t kHeader = 16;
 constexpr std::size_t kMaxCount = 1024;
-constexpr std::size_t kRecord = kClasses * sizeof(float) + kImageBytes + 1;
 
-std::uint32_t load_le32(const std::uint8_t* bytes) {
-  return std::uint32_t{bytes[0]} | std::uint32_t{bytes[1]} << 8 | std::uint32_t{bytes[2]} << 16 |
-         std::uint32_t{bytes[3]} << 24;
+[[noreturn]] void refuse(const std::string& fault) {
+  throw Error(ErrorCode::bad_artifact, "golden digits: " + fault);
+}
+
+/// The bytes of an array of that kind, whose first dimension is `count`.
+std::span<const std::uint8_t> bytes_of(const Npz& npz, const std::string& name,
+                                       std::string_view dtype, std::vector<std::size_t> shape) {
+  const NpzArray array = npz.at(name);
+  if (array.dtype != dtype || array.shape != shape) refuse(name + " have another type or shape");
+  return array.data;
+}
+
+std::vector<std::string> read_names(const NpzArray& names) {
+  if (names.shape.size() != 1 || !names.dtype.starts_with("|S") || names.shape[0] != kClasses) {
+    refuse("wanted the names of " + std::to_string(kClasses) + " classes");
+  }
+  const std::size_t room = names.data.size() / kClasses;
+  std::vector<std::string> read;
+  for (std::size_t i = 0; i < kClasses; ++i) {
+    const auto* begin = reinterpret_cast<const char*>(names.data.data()) + i * room;
+    read.emplace_back(begin, std::find(begin, begin + room, '\0'));  // padded with zeros
+  }
+  return read;
+}
+
+std::vector<float> read_logits(std::span<const std::uint8_t> bytes) {
+  std::vector<float> logits(bytes.size() / sizeof(float));
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const std::uint8_t* at = bytes.data() + i * sizeof(float);
+    logits[i] = std::bit_cast<float>(std::uint32_t{at[0]} | std::uint32_t{at[1]} << 8 |
+                                     std::uint32_t{at[2]} << 16 | std::uint32_t{at[3]} << 24);
+    if (!std::isfinite(logits[i])) refuse("a reference logit is not finite");
+  }
+  return logits;
+}
+
+std::int32_t label_of(std::span<const float> logits, std::size_t index) {
+  return predict(logits.subspan(index * kClasses).first<kClasses>()).label;
 }
 
 }  // namespace
 
-Golden parse_golden(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() < kHeader || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) {
-    throw Error(ErrorCode::bad_artifact, "golden digits: does not begin with MNKGOLD1");
-  }
-  const std::size_t count = load_le32(bytes.data() + 8);
-  if (count == 0 || count > kMaxCount || load_le32(bytes.data() + 12) != 0 ||
-      bytes.size() != kHeader + count * kRecord) {
-    throw Error(ErrorCode::bad_artifact, "golden digits: " + std::to_string(bytes.size()) +
-                                             " bytes do not fit a count of " +
-                                             std::to_string(count));
+std::size_t Golden::correct() const noexcept {
+  std::size_t correct = 0;
+  for (std::size_t i = 0; i < count(); ++i) correct += label_of(logits, i) == labels[i] ? 1 : 0;
+  return correct;
+}
+
+Precision golden_reference(Precision precision) noexcept {
+  return precision == Precision::int8 ? Precision::int8 : Precision::fp32;
+}
+
+Golden parse_golden(std::span<const std::uint8_t> file, Precision reference) {
+  const Npz npz(file);
+  const bool schema_1 = npz.has("logits");
+  const NpzArray labels = npz.at("labels");
+  const std::size_t count = labels.shape[0];
+  if (labels.dtype != "|u1" || labels.shape.size() != 1 || count == 0 || count > kMaxCount) {
+    refuse("wanted labels of 1 to " + std::to_string(kMaxCount) + " digits");
   }
   Golden golden;
-  golden.logits.resize(count * kClasses);
-  const std::uint8_t* at = bytes.data() + kHeader;
-  for (float& logit : golden.logits) {
-    logit = std::bit_cast<float>(load_le32(at));
-    at += sizeof(float);
-    if (!std::isfinite(logit)) {
-      throw Error(ErrorCode::bad_artifact, "golden digits: a reference logit is not finite");
-    }
-  }
-  golden.images.assign(at, at + count * kImageBytes);
-  at += count * kImageBytes;
-  golden.labels.assign(at, at + count);
+  golden.labels.assign(labels.data.begin(), labels.data.end());
   if (*std::max_element(golden.labels.begin(), golden.labels.end()) >= kClasses) {
-    throw Error(ErrorCode::bad_artifact, "golden digits: a label is above 9");
+    refuse("a label is above 9");
   }
+  const auto images = bytes_of(npz, "images", "|u1", {count, 1, kImageSide, kImageSide});
+  golden.images.assign(images.begin(), images.end());
+  if (!schema_1) golden.classes = read_names(npz.at("classes"));
+  const std::string name = schema_1 ? "logits" : std::string("logits_") + to_string(reference);
+  golden.logits = read_logits(bytes_of(npz, name, "<f4", {count, kClasses}));
   return golden;
 }
 
-float golden_tolerance(Precision precision, Precision reference) noexcept {
-  switch (precision) {
-    case Precision::fp32:
-      return 1e-3F;
-    case Precision::fp16:
-      return 0.1F;
-    case Precision::int8:
-      return reference == Precision::int8 ? 1.0F : 8.0F;
-  }
-  return 0.0F;
-}
-
-SelfCheck compare_golden(const Golden& golden, std::span<const float> logits, Precision precision) {
+SelfCheck compare_golden(const Golden& golden, std::span<const float> logits, float tolerance) {
   SelfCheck check;
   check.total = golden.count();
-  check.tolerance = golden_tolerance(precision, golden.reference);
+  check.tolerance = tolerance;
   double sum = 0;
   for (std::size_t i = 0; i < golden.count(); ++i) {
-    const auto got = logits.subspan(i * kClasses).first<kClasses>();
-    const auto want = std::span(golden.logits).subspan(i * kClasses).first<kClasses>();
-    const std::int32_t label = predict(got).label;
-    check.agree += label == predict(want).label ? 1 : 0;
+    const std::int32_t label = label_of(logits, i);
+    check.agree += label == label_of(golden.logits, i) ? 1 : 0;
     check.correct += label == golden.labels[i] ? 1 : 0;
-    for (std::size_t j = 0; j < kClasses; ++j) {
-      float diff = std::abs(got[j] - want[j]);
+    for (std::size_t j = i * kClasses; j < (i + 1) * kClasses; ++j) {
+      float diff = std::abs(logits[j] - golden.logits[j]);
       // A NaN compares false with everything; it must not pass.
       if (std::isnan(diff)) diff = std::numeric_limits<float>::infinity();
       check.max_abs_diff = std::max(check.max_abs_diff, diff);

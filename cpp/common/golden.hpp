@@ -4,32 +4,34 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "mnistkit/types.hpp"
 
 namespace mnistkit::detail {
 
-/// Digits that the project drew itself, with the reference logits of the exported net.
+/// Digits that the project drew itself, with the reference logits of one precision.
 struct Golden {
-  std::vector<std::uint8_t> images;       ///< count * 784
-  std::vector<float> logits;              ///< count * 10
-  std::vector<std::uint8_t> labels;       ///< count
-  Precision reference = Precision::fp32;  ///< what the logits are of
+  std::vector<std::uint8_t> images;  ///< count * 784
+  std::vector<float> logits;         ///< count * 10
+  std::vector<std::uint8_t> labels;  ///< count
+  std::vector<std::string> classes;  ///< the names of the ten classes; none in a file of schema 1
 
   [[nodiscard]] std::size_t count() const noexcept { return labels.size(); }
+  /// How many digits the reference reads as what was drawn.
+  [[nodiscard]] std::size_t correct() const noexcept;
 };
 
-/// Reads golden.bin, little-endian: "MNKGOLD1", uint32 count (1 to 1024), uint32 0, count * 10
-/// float32 logits, count * 784 uint8 images, count uint8 labels. Throws `Error(bad_artifact)`.
-[[nodiscard]] Golden parse_golden(std::span<const std::uint8_t> bytes);
+/// The precision whose reference logits `precision` is compared with.
+[[nodiscard]] Precision golden_reference(Precision precision) noexcept;
 
-/// How far a logit of that precision may be from the reference logits of `reference`: as `mnistkit
-/// verify` has it, and farther where an older artifact has no logits of the int8 net.
-[[nodiscard]] float golden_tolerance(Precision precision, Precision reference) noexcept;
+/// Reads golden.npz (python/mnistkit/golden.py has its arrays) with the logits of `reference`.
+/// Throws `Error(bad_artifact)`.
+[[nodiscard]] Golden parse_golden(std::span<const std::uint8_t> file, Precision reference);
 
-/// Compares `count * 10` logits with the reference.
+/// Compares `count * 10` logits with the reference; `tolerance` is how far each may be from it.
 [[nodiscard]] SelfCheck compare_golden(const Golden& golden, std::span<const float> logits,
-                                       Precision precision);
+                                       float tolerance);
 
 }  // namespace mnistkit::detail

@@ -32,13 +32,17 @@ def load(
     precision: str = "fp32",
     device: str = "cpu",
     threads: int = 0,
+    *,
+    check: bool = True,
 ) -> Predictor:
     """Load an artifact folder into a runtime and return its predictor.
 
-    ``threads`` is a number of CPU threads; 0 leaves the choice to the runtime.
+    ``threads`` is a number of CPU threads; 0 leaves the choice to the runtime. ``check`` False
+    leaves out the golden digits, not the hashes.
 
     Raises :class:`MissingError` where the backend is not available, :class:`ArtifactError` where
-    a file is damaged, :class:`UsageError` for an unknown backend or a number of threads that
+    a file is damaged, :class:`CheckError` where the golden digits come out wrong,
+    :class:`UsageError` for an unknown backend or a number of threads that
     nobody can mean.
     """
     from mnistkit import backends
@@ -46,7 +50,8 @@ def load(
     from mnistkit.threads import check_threads
 
     check_threads(threads)
-    return backends.require(backend).load(Artifact.open(Path(artifact)), precision, device, threads)
+    runtime = backends.require(backend)
+    return runtime.load(Artifact.open(Path(artifact)), precision, device, threads, check=check)
 
 
 __all__ = [

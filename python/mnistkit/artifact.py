@@ -1,7 +1,7 @@
 """The artifact folder: all that a runtime needs, each file held by its hash.
 
 manifest.json   what is here, where it came from, how accurate it is, sha256 of each file
-golden.npz/.bin 20 digits with labels and reference logits, for a loader to check itself
+golden.npz      20 digits with labels and each precision's reference logits: what loaders check
 model-*         the exported models
 """
 
@@ -12,19 +12,27 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from mnistkit.edition import check_edition
 from mnistkit.errors import ArtifactError, MissingError
 from mnistkit.paths import write_text
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from mnistkit.golden import Golden
+
+SCHEMA = 2
 MANIFEST = "manifest.json"
 PRECISIONS = ("fp32", "fp16", "int8")
+ALL_PRECISIONS = "all"
+"""The precision of a file that goes with every model of the folder."""
+
 _KEYS = ("mnistkit", "net", "params", "precisions", "input", "output", "labels", "files")
+_SINCE = {"golden": 2}  # keys that came with a later schema
+_SCHEMA_1_LACKS = (
+    "an artifact of schema 1 has golden logits of fp32 alone; export it again: "
+    "mnistkit export RUN --out DIR --force"
+)
 
 
 @dataclass(frozen=True)
@@ -76,12 +84,25 @@ class Artifact:
                 f"{file}: schema {schema}, this mnistkit reads up to {SCHEMA}; "
                 f"upgrade mnistkit, or export again with this one"
             )
-        if missing := [key for key in _KEYS if key not in manifest]:
+        wanted = [*_KEYS, *(key for key, since in _SINCE.items() if schema >= since)]
+        if missing := [key for key in wanted if key not in manifest]:
             raise ArtifactError(f"{file}: lacks {', '.join(missing)}; export it again")
         try:
-            return cls(path, manifest)
+            artifact = cls(path, manifest)
         except TypeError as error:
             raise ArtifactError(f"{file}: a file's entry is malformed ({error})") from error
+        artifact.golden_entry()
+        return artifact
+
+    @property
+    def schema(self) -> int:
+        """The schema that the manifest is of."""
+        return int(self.manifest.get("schema", SCHEMA))
+
+    @property
+    def lacks(self) -> str | None:
+        """What a folder of an older schema lacks and what to do, or None."""
+        return _SCHEMA_1_LACKS if self.schema < SCHEMA else None
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -143,11 +164,47 @@ class Artifact:
             )
         return path
 
-    def golden(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
-        """The golden images ``(20, 1, 28, 28)``, labels ``(20,)`` and fp32 logits ``(20, 10)``."""
-        from mnistkit.golden import read_golden_npz
+    def check_all(self) -> None:
+        """Check the size and hash of every file that the manifest lists."""
+        for entry in self.files:
+            self.check(entry)
 
-        return read_golden_npz(self.file("golden-npz", "fp32"))
+    def golden_entry(self) -> FileEntry:
+        """The entry of the golden digits; :class:`ArtifactError` where there is none."""
+        old, new = self.find("golden-npz", "fp32"), self.find("golden", ALL_PRECISIONS)
+        entry = old if self.schema < SCHEMA else new
+        if entry is None:
+            raise ArtifactError(
+                f"{self.path / MANIFEST}: lists no golden digits, which every loader checks itself "
+                f"with; export it again"
+            )
+        return entry
+
+    def golden(self) -> Golden:
+        """The golden digits, labels and reference logits, held against the manifest.
+
+        Raises :class:`ArtifactError` where the file is damaged, or where its labels are not those
+        that the manifest speaks of.
+        """
+        from mnistkit.golden import read_golden
+
+        path = self.check(self.golden_entry())
+        golden = read_golden(path)
+        if self.schema < SCHEMA:
+            return golden
+        if list(golden.classes) != self.manifest["labels"]:
+            raise ArtifactError(
+                f"{path}: the classes are {', '.join(golden.classes)}, the labels of {MANIFEST} "
+                f"{', '.join(map(str, self.manifest['labels']))}; export it again"
+            )
+        recorded, found = self.manifest["golden"], golden.correct()
+        wanted = recorded.get("correct") if isinstance(recorded, dict) else None
+        if found != wanted:
+            raise ArtifactError(
+                f"{path}: of {len(golden.labels)} digits the reference logits give the label of "
+                f"{found}, {MANIFEST} says {wanted}: labels or logits were altered; export it again"
+            )
+        return golden
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any], files: Iterable[FileEntry]) -> None:

@@ -174,7 +174,7 @@ def _prepare(
 ) -> tuple[Predictor, list[_Case]]:
     """Load a backend, hold it against the reference's answers, and make its calls to time."""
     load_ms, peak = _probe(artifact, backend.name, precision, device, threads)
-    predictor = backend.load(artifact, precision, device, threads)
+    predictor = backend.load(artifact, precision, device, threads, check=False)
     made: list[_Case] = []
     try:
         for size, images in batches.items():
@@ -190,7 +190,7 @@ def _prepare(
 
 def _images(artifact: Artifact, count: int) -> Images:
     """``count`` images: the golden digits over and over, so that no data set is needed."""
-    golden = artifact.golden()[0]
+    golden = artifact.golden().images
     return np.ascontiguousarray(np.resize(golden, (count, 1, 28, 28)))
 
 
@@ -269,7 +269,7 @@ backend = backends.require(name)
 start = time.perf_counter()
 try:
     predictor = backend.load(artifact, precision, device, int(threads))
-    predictor.logits(artifact.golden()[0][:1])
+    predictor.logits(artifact.golden().images[:1])
 except MnistkitError as error:
     print(json.dumps({"error": type(error).__name__, "reason": str(error)}))
     sys.exit(REFUSED)

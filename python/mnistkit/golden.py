@@ -1,29 +1,25 @@
 """The golden digits: twenty pictures, drawn by this project, that go with every artifact.
 
-With their labels and a reference's logits they let any loader, in any language, check itself
-without a data set. They are kept in two forms that hold the same arrays:
+With their labels and the reference's logits in each precision they let any loader, in any
+language, check itself without a data set. ``golden.npz`` is numpy's own format, members stored and
+not compressed, so that a reader without numpy needs few lines (``cpp/common/npz.cpp``):
 
-``golden.npz``  numpy's format, with the keys ``images``, ``labels`` and ``logits``.
+``images``        uint8 ``(n, 1, 28, 28)``, 0 background, 255 ink
+``labels``        uint8 ``(n,)``, the class that was drawn
+``classes``       bytes ``(10,)``, the name of each class in UTF-8
+``logits_fp32``   float32 ``(n, 10)``, of the net as it was trained
+``logits_int8``   float32 ``(n, 10)``, of the integer reference, where there is an int8 net
 
-``golden.bin``  for readers without numpy; little-endian, nothing between and nothing after::
-
-    8 bytes           magic "MNKGOLD1"
-    uint32            n
-    uint32            0
-    n * 10 float32    logits
-    n * 784 uint8     images, 0 background, 255 ink
-    n uint8           labels, 0 to 9
+Schema 1 had the logits of fp32 alone, as ``logits``, and no ``classes``.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import math
 import os
-import re
-import struct
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,36 +30,42 @@ from mnistkit.errors import ArtifactError, InputError
 from mnistkit.paths import replacing
 from mnistkit.strokes import DRAWINGS, SIDE, draw
 
-MAGIC = b"MNKGOLD1"
-"""First eight bytes of ``golden.bin``; the last of them is the format's version."""
-
 MAX_DIGITS = 1024
-"""Most digits that a golden file may hold; a reader refuses more before it reads them."""
+"""Most digits that a golden file may hold; a reader refuses more."""
 
 CLASSES = 10
+REFERENCES = {"fp32": "fp32", "fp16": "fp32", "int8": "int8"}
+"""Which precision's reference logits each precision is compared with."""
 
-_HEADER = struct.Struct("<8sII")
-_PIXELS = SIDE * SIDE
-_DIGIT_BYTES = 4 * CLASSES + _PIXELS + 1
-_ZIP_BYTES = 1 << 14  # more than the headers in a zip file of three arrays take
-_NPY = re.compile(
-    rb"\x93NUMPY\x01\x00..{'descr': '([^']{1,8})', 'fortran_order': (False|True), "
-    rb"'shape': \((\d{1,9},[\d, ]*)\), } *\n",
-    re.DOTALL,
-)
+_LOGITS = "logits_"
+_SCHEMA_1 = {"images", "labels", "logits"}
+_MAX_BYTES = MAX_DIGITS * (SIDE * SIDE + 1 + 4 * CLASSES * len(REFERENCES)) + (1 << 14)
 _AGAIN = "export the artifact again"
 
 
 class Golden(NamedTuple):
     """What a golden file holds, n digits.
 
-    ``images`` is uint8 ``(n, 1, 28, 28)``, ``labels`` uint8 ``(n,)``, ``logits`` float32
-    ``(n, 10)``.
+    ``images`` is uint8 ``(n, 1, 28, 28)``, ``labels`` uint8 ``(n,)``; ``logits`` has float32
+    ``(n, 10)`` for each precision that has a reference of its own; ``classes`` are the names of
+    the ten classes, or empty in a file of schema 1.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
-    logits: npt.NDArray[np.float32]
+    logits: Mapping[str, npt.NDArray[np.float32]]
+    classes: tuple[str, ...]
+
+    def reference(self, precision: str) -> npt.NDArray[np.float32] | None:
+        """The logits ``(n, 10)`` that a precision is compared with; None where there are none."""
+        return self.logits.get(REFERENCES[precision])
+
+    def correct(self) -> dict[str, int]:
+        """How many digits each precision's reference reads as what was drawn."""
+        return {
+            precision: int((logits.argmax(1) == self.labels).sum())
+            for precision, logits in self.logits.items()
+        }
 
 
 def golden_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -77,39 +79,30 @@ def golden_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     return images.copy(), labels.copy()
 
 
-def write_golden_bin(
-    path: str | os.PathLike[str],
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.uint8],
-    logits: npt.NDArray[np.float32],
-) -> None:
-    """Write ``golden.bin``, whole or not at all.
-
-    Args:
-        path: the file to write.
-        images: uint8 ``(n, 1, 28, 28)``, n from 1 to ``MAX_DIGITS``.
-        labels: uint8 ``(n,)``, 0 to 9.
-        logits: float32 ``(n, 10)``, finite.
+def write_golden(path: str | os.PathLike[str], golden: Golden) -> None:
+    """Write ``golden.npz``, whole or not at all.
 
     Raises:
-        InputError: an array is not of that kind.
+        InputError: an array is not of the kind that :class:`Golden` names, n is not 1 to
+            ``MAX_DIGITS``, or a logit is not finite.
         UsageError: the file cannot be written.
     """
-    golden = _wanted(path, images, labels, logits)
-    content = b"".join(
-        (
-            _HEADER.pack(MAGIC, len(images), 0),
-            golden.logits.astype("<f4", copy=False).tobytes(),
-            golden.images.tobytes(),
-            golden.labels.tobytes(),
-        )
-    )
-    with replacing(Path(path)) as temporary:
-        temporary.write_bytes(content)
+    if fault := _fault(golden):
+        raise InputError(f"{path}: {fault}: correct the arrays before they are written")
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "images": golden.images,
+        "labels": golden.labels,
+        "classes": np.array([name.encode() for name in golden.classes]),
+    }
+    for precision, logits in golden.logits.items():
+        arrays[_LOGITS + precision] = logits.astype("<f4", copy=False)
+    # To an open file: numpy would add ".npz" to a path that ends in anything else.
+    with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
-def read_golden_bin(path: str | os.PathLike[str]) -> Golden:
-    """Read ``golden.bin``.
+def read_golden(path: str | os.PathLike[str]) -> Golden:
+    """Read ``golden.npz``, of this schema or the first; nothing in it is unpickled.
 
     Returns:
         The arrays, contiguous and in the machine's byte order.
@@ -117,90 +110,45 @@ def read_golden_bin(path: str | os.PathLike[str]) -> Golden:
     Raises:
         ArtifactError: the file is missing, unreadable, of another format or damaged.
     """
-    content = _bounded(path, _HEADER.size + MAX_DIGITS * _DIGIT_BYTES)
-    if len(content) < _HEADER.size:
-        raise ArtifactError(
-            f"{path}: {len(content)} bytes; wanted a header of {_HEADER.size}: {_AGAIN}"
-        )
-    magic, n, reserved = _HEADER.unpack_from(content)
-    if magic != MAGIC:
-        raise ArtifactError(
-            f"{path}: starts with {magic!r}; wanted {MAGIC!r}: this is another format or version"
-        )
-    if reserved != 0:
-        raise ArtifactError(f"{path}: bytes 12 to 15 hold {reserved}; wanted 0: {_AGAIN}")
-    if not 1 <= n <= MAX_DIGITS:
-        raise ArtifactError(f"{path}: {n} digits; wanted 1 to {MAX_DIGITS}: {_AGAIN}")
-    size = _HEADER.size + n * _DIGIT_BYTES
-    if len(content) != size:
-        raise ArtifactError(
-            f"{path}: {len(content)} bytes; {n} digits want {size}: the file is damaged, {_AGAIN}"
-        )
-    at_images = _HEADER.size + 4 * CLASSES * n
-    at_labels = at_images + _PIXELS * n
-    logits = np.frombuffer(content, "<f4", n * CLASSES, _HEADER.size)
-    images = np.frombuffer(content, np.uint8, n * _PIXELS, at_images)
-    labels = np.frombuffer(content, np.uint8, n, at_labels)
-    return _sound(
-        path,
-        Golden(
-            images.reshape(n, 1, SIDE, SIDE).copy(),
-            labels.copy(),
-            logits.reshape(n, CLASSES).astype(np.float32),
-        ),
-    )
-
-
-def write_golden_npz(
-    path: str | os.PathLike[str],
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.uint8],
-    logits: npt.NDArray[np.float32],
-) -> None:
-    """Write ``golden.npz``; arguments and errors are those of :func:`write_golden_bin`."""
-    golden = _wanted(path, images, labels, logits)
-    # To an open file: numpy would add ".npz" to a path that ends in anything else.
-    with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            images=golden.images,
-            labels=golden.labels,
-            logits=golden.logits.astype("<f4", copy=False),
-        )
-
-
-def read_golden_npz(path: str | os.PathLike[str]) -> Golden:
-    """Read ``golden.npz``; nothing in it is unpickled, and its sizes are checked beforehand.
-
-    Returns:
-        The arrays, as :func:`read_golden_bin` gives them.
-
-    Raises:
-        ArtifactError: the file is missing, unreadable, of another format or damaged.
-    """
-    content = _bounded(path, MAX_DIGITS * _DIGIT_BYTES + _ZIP_BYTES)
+    content = _bounded(path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            held = sorted(info.filename for info in archive.infolist())
-            wanted = sorted(f"{name}.npy" for name in Golden._fields)
-            if held != wanted:
-                raise ArtifactError(f"{path}: holds {held}; wanted {wanted}: {_AGAIN}")
-            # Uncompressed members cannot grow past the bytes that were read.
+            # Stored members cannot grow past the bytes that were read.
             if any(info.compress_type or info.flag_bits & 1 for info in archive.infolist()):
                 raise ArtifactError(
                     f"{path}: compressed or encrypted; wanted what numpy.savez writes: {_AGAIN}"
                 )
-            images = _member(path, archive, "images", "|u1", f"1, {SIDE}, {SIDE}")
-            labels = _member(path, archive, "labels", "|u1", "")
-            logits = _member(path, archive, "logits", "<f4", f"{CLASSES}")
-    except (zipfile.BadZipFile, struct.error, EOFError, ValueError, NotImplementedError) as fault:
+        with np.load(io.BytesIO(content), allow_pickle=False) as held:
+            arrays = dict(held)
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+        MemoryError,
+        SyntaxError,
+    ) as fault:
         raise ArtifactError(f"{path}: not a whole npz file ({fault}): {_AGAIN}") from fault
-    if not 1 <= len(images) == len(labels) == len(logits) <= MAX_DIGITS:
+    if set(arrays) == _SCHEMA_1:
+        arrays[f"{_LOGITS}fp32"] = arrays.pop("logits")
+        classes: tuple[str, ...] = ()
+    elif {"images", "labels", "classes", f"{_LOGITS}fp32"} - set(arrays):
         raise ArtifactError(
-            f"{path}: {len(images)} images, {len(labels)} labels, {len(logits)} rows of logits; "
-            f"wanted the same number of each, 1 to {MAX_DIGITS}: {_AGAIN}"
+            f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}; wanted images, labels, "
+            f"classes and {_LOGITS}fp32: {_AGAIN}"
         )
-    return _sound(path, Golden(images.copy(), labels.copy(), logits.astype(np.float32)))
+    else:
+        classes = _names(path, arrays["classes"])
+    logits = {
+        name.removeprefix(_LOGITS): array
+        for name, array in arrays.items()
+        if name.startswith(_LOGITS)
+    }
+    golden = Golden(arrays["images"], arrays["labels"], logits, classes)
+    if fault := _fault(golden):
+        raise ArtifactError(f"{path}: {fault}: the file is damaged, {_AGAIN}")
+    return golden._replace(logits={name: each.astype(np.float32) for name, each in logits.items()})
 
 
 @functools.cache
@@ -209,81 +157,47 @@ def _drawn() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     return images, np.array([drawing.digit for drawing in DRAWINGS], dtype=np.uint8)
 
 
-def _wanted(
-    path: str | os.PathLike[str],
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.uint8],
-    logits: npt.NDArray[np.float32],
-) -> Golden:
-    """Check what is about to be written."""
-    n = len(images) if images.ndim else 0
-    if not 1 <= n <= MAX_DIGITS:
-        raise InputError(f"{path}: {n} golden digits; wanted 1 to {MAX_DIGITS}: give fewer")
-    for name, array, dtype, shape in (
-        ("images", images, np.uint8, (n, 1, SIDE, SIDE)),
-        ("labels", labels, np.uint8, (n,)),
-        ("logits", logits, np.float32, (n, CLASSES)),
-    ):
-        if array.dtype != dtype or array.shape != shape:
-            raise InputError(
-                f"{path}: {name} are {array.dtype} {array.shape}; wanted {np.dtype(dtype)} "
-                f"{shape}: convert them first"
-            )
-    golden = Golden(*map(np.ascontiguousarray, (images, labels, logits)))
-    if fault := _fault(golden):
-        raise InputError(f"{path}: {fault}: correct the arrays before they are written")
-    return golden
-
-
-def _sound(path: str | os.PathLike[str], golden: Golden) -> Golden:
-    """Check what was read."""
-    if fault := _fault(golden):
-        raise ArtifactError(f"{path}: {fault}: the file is damaged, {_AGAIN}")
-    return golden
+def _names(path: str | os.PathLike[str], classes: npt.NDArray[Any]) -> tuple[str, ...]:
+    if classes.dtype.kind != "S" or classes.ndim != 1:
+        raise ArtifactError(f"{path}: classes are {classes.dtype}; wanted names: {_AGAIN}")
+    try:
+        return tuple(name.decode() for name in classes.tolist())
+    except UnicodeDecodeError as fault:
+        raise ArtifactError(f"{path}: classes are not UTF-8 ({fault}): {_AGAIN}") from fault
 
 
 def _fault(golden: Golden) -> str | None:
+    """What is wrong with the arrays, or None."""
+    n = len(golden.images) if golden.images.ndim else 0
+    if not 1 <= n <= MAX_DIGITS:
+        return f"{n} golden digits; wanted 1 to {MAX_DIGITS}"
+    arrays = [
+        ("images", golden.images, np.uint8, (n, 1, SIDE, SIDE)),
+        ("labels", golden.labels, np.uint8, (n,)),
+        *((f"{p} logits", each, np.float32, (n, CLASSES)) for p, each in golden.logits.items()),
+    ]
+    for name, array, dtype, shape in arrays:
+        if array.dtype != dtype or array.shape != shape:
+            return f"{name} are {array.dtype} {array.shape}; wanted {np.dtype(dtype)} {shape}"
     if (highest := int(golden.labels.max())) >= CLASSES:
         return f"a label of {highest}; wanted 0 to {CLASSES - 1}"
-    if not np.isfinite(golden.logits).all():
+    if golden.classes and len(golden.classes) != CLASSES:
+        return f"{len(golden.classes)} classes; wanted {CLASSES}"
+    if "fp32" not in golden.logits or set(golden.logits) - set(REFERENCES.values()):
+        return f"logits of {', '.join(golden.logits) or 'nothing'}; wanted fp32 and int8"
+    if not all(np.isfinite(each).all() for each in golden.logits.values()):
         return "logits that are not finite; wanted finite float32"
     return None
 
 
-def _bounded(path: str | os.PathLike[str], bound: int) -> bytes:
+def _bounded(path: str | os.PathLike[str]) -> bytes:
     try:
         with Path(path).open("rb") as stream:
-            content = stream.read(bound + 1)
+            content = stream.read(_MAX_BYTES + 1)
     except OSError as fault:
         raise ArtifactError(
             f"{path}: cannot be read ({fault.strerror or fault}); wanted golden digits: {_AGAIN}"
         ) from fault
-    if len(content) > bound:
-        raise ArtifactError(f"{path}: more than {bound} bytes; wanted golden digits: {_AGAIN}")
+    if len(content) > _MAX_BYTES:
+        raise ArtifactError(f"{path}: more than {_MAX_BYTES} bytes; wanted golden digits: {_AGAIN}")
     return content
-
-
-def _member(
-    path: str | os.PathLike[str], archive: zipfile.ZipFile, name: str, descr: str, tail: str
-) -> npt.NDArray[Any]:
-    """Read one array, having compared its header with what is wanted and with its length."""
-    content = archive.read(f"{name}.npy")
-    # The header is matched, not evaluated: there is one way in which numpy writes it.
-    header = _NPY.match(content)
-    if header is None:
-        raise ArtifactError(f"{path}: {name} have no npy header of version 1.0: {_AGAIN}")
-    found, order, shape = (group.decode("ascii") for group in header.groups())
-    count, _, rest = shape.partition(",")
-    if found != descr or order != "False" or rest.strip() != tail:
-        raise ArtifactError(
-            f"{path}: {name} are {found!r} ({shape}), column order {order}; wanted {descr!r} "
-            f"(n, {tail}) in row order: {_AGAIN}"
-        )
-    sizes = (int(count), *(int(size) for size in tail.split(", ") if size))
-    array = np.frombuffer(content, descr, offset=header.end())
-    if array.size != math.prod(sizes):
-        raise ArtifactError(
-            f"{path}: {name} hold {array.size} elements; shape {sizes} wants {math.prod(sizes)}: "
-            f"{_AGAIN}"
-        )
-    return array.reshape(sizes)

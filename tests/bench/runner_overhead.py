@@ -38,7 +38,7 @@ def main() -> None:
     for name in ("torchscript", "libtorch"):
         predictor = backends.require(name).load(artifact, "fp32", threads=1)
         for batch in BATCHES:
-            images = np.ascontiguousarray(np.resize(artifact.golden()[0], (batch, 1, 28, 28)))
+            images = np.ascontiguousarray(np.resize(artifact.golden().images, (batch, 1, 28, 28)))
             calls[f"python {name}", batch] = predictor.bind(images)
             for _ in range(30):
                 calls[f"python {name}", batch]()

@@ -143,7 +143,9 @@ void wrong_artifacts() {
   };
   CHECK_ERROR(not_found, "no such folder", open("/nowhere/at/all", true));
   CHECK_ERROR(newer_schema, "reads up to", open(FakeArtifact("x", "9").path(), true));
-  CHECK_ERROR(bad_artifact, "no golden digits", open(FakeArtifact("x").path(), true));
+  const FakeArtifact without("x");
+  test::fs::remove(without / "golden.npz");
+  CHECK_ERROR(not_found, "golden.npz", open(without.path(), true));
   CHECK_ERROR(bad_artifact, "m.torchscript", open(FakeArtifact("x").path(), false));
   CHECK_ERROR(bad_artifact, "not a TorchScript file", open(FakeArtifact("").path(), false));
   std::string model = test::read_text(test::artifact() / "model-fp32.torchscript");
@@ -163,11 +165,16 @@ void damaged_copy() {
   CHECK_ERROR(bad_artifact, "model-fp32.torchscript: SHA-256", Runner(copy.path()));
   test::write_text(model, whole);
 
-  const std::string reference = test::read_text(copy / "golden.bin");
+  const std::string reference = test::read_text(copy / "golden.npz");
   std::string other = reference;
-  other[16 + 3] = static_cast<char>(other[16 + 3] ^ 0x80);  // the sign of the first logit
-  test::write_text(copy / "golden.bin", other);
-  CHECK_ERROR(bad_artifact, "golden.bin: SHA-256", Runner(copy.path()));
+  const detail::Golden digits = golden_digits();
+  const std::size_t first = other.find(test::bytes_of(digits.logits));
+  const auto put = [&](float logit) {
+    other.replace(first, sizeof(float), test::bytes_of({logit}));
+    test::write_text(copy / "golden.npz", other);
+  };
+  put(digits.logits[0] + 0.002F);
+  CHECK_ERROR(bad_artifact, "golden.npz: SHA-256", Runner(copy.path()));
   std::string manifest = test::read_text(copy / "manifest.json");
   const std::string digest = test::sha256_of(reference);
   manifest.replace(manifest.find(digest), digest.size(), test::sha256_of(other));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/sha256.hpp"
+#include "npz_writer.hpp"
 
 namespace mnistkit::test {
 
@@ -64,16 +65,32 @@ class Scratch {
   fs::path path_;
 };
 
-/// A folder with one TorchScript file, of the given content and a manifest that fits it.
+/// A folder with one TorchScript file of the given content, two golden digits, and a manifest that
+/// fits them.
 class FakeArtifact : public Scratch {
  public:
-  explicit FakeArtifact(const std::string& content, const std::string& schema = "1") {
+  explicit FakeArtifact(const std::string& content, const std::string& schema = "2") {
+    const std::string digits = npz(golden_members("\3\7"));
     write_text(*this / "m.torchscript", content);
+    write_text(*this / "golden.npz", digits);
     write_text(*this / "manifest.json",
-               R"({"schema": )" + schema + R"(, "net": {"name": "fake"}, "files": [)" +
+               R"({"schema": )" + schema + R"(, "net": {"name": "fake"}, "labels": [)" +
+                   R"("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"], "golden": {"total": 2, )" +
+                   R"("correct": {"fp32": 2, "int8": 2}}, "files": [)" +
                    R"({"name": "m.torchscript", "format": "torchscript", "precision": "fp32",)" +
                    R"( "sha256": ")" + sha256_of(content) + R"(", "bytes": )" +
-                   std::to_string(content.size()) + "}]}");
+                   std::to_string(content.size()) +
+                   R"(}, {"name": "golden.npz", "format": "golden", "precision": "all",)" +
+                   R"( "sha256": ")" + sha256_of(digits) + R"(", "bytes": )" +
+                   std::to_string(digits.size()) + "}]}");
+  }
+
+  /// Puts other golden digits there; the manifest has their hash.
+  void golden(const std::vector<Member>& members) const {
+    const std::string old = read_text(*this / "golden.npz"), digits = npz(members);
+    write_text(*this / "golden.npz", digits);
+    edit(sha256_of(old) + R"(", "bytes": )" + std::to_string(old.size()),
+         sha256_of(digits) + R"(", "bytes": )" + std::to_string(digits.size()));
   }
 
   /// Replaces text in the manifest; throws if it is not there.

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistkit import self_check
 from mnistkit.artifact import Artifact
 from mnistkit.backends.tolerances import TOLERANCES, Tolerance
 from mnistkit.errors import InputError, UsageError
@@ -102,14 +103,30 @@ class Backend(ABC):
         """None where the runtime can be used, else the reason and the command that helps."""
 
     def load(
-        self, artifact: Artifact, precision: str, device: str = "cpu", threads: int = 0
+        self,
+        artifact: Artifact,
+        precision: str,
+        device: str = "cpu",
+        threads: int = 0,
+        *,
+        check: bool = True,
     ) -> Predictor:
-        """Load the artifact's model of that precision.
+        """Load the artifact's model of that precision: its hash is checked, then its answers.
 
         ``threads`` is a number of CPU threads; 0 leaves the choice to the runtime. What
-        :func:`mnistkit.threads.check_threads` refuses is a :class:`UsageError`.
+        :func:`mnistkit.threads.check_threads` refuses is a :class:`UsageError`. ``check`` runs
+        the golden digits: logits that are not the reference's are a :class:`CheckError`.
         """
-        return self._open(artifact, precision, device, check_threads(threads))
+        predictor = self._open(artifact, precision, device, check_threads(threads))
+        if check:
+            try:
+                self_check.check(
+                    predictor, artifact, self.name, precision, self.tolerance(precision)
+                )
+            except BaseException:
+                predictor.close()
+                raise
+        return predictor
 
     @abstractmethod
     def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:

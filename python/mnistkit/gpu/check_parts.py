@@ -188,7 +188,7 @@ from mnistkit import backends
 from mnistkit.artifact import Artifact
 folder, flavor, precision, order = sys.argv[1:]
 artifact = Artifact.open(Path(folder))
-images = artifact.golden()[0]
+images = artifact.golden().images
 def wrapper():
     with backends.require(flavor).load(artifact, precision, "cuda") as predictor:
         return predictor.logits(images)
@@ -327,7 +327,7 @@ def bench(flavor: str, setup: Setup) -> Figures:
 
 def front_door(flavor: str, setup: Setup) -> Figures:
     """The backend as everybody loads it, on the golden digits."""
-    images, labels, _ = setup.artifact.golden()
+    images, labels, *_ = setup.artifact.golden()
     correct = {}
     for precision in setup.precisions(flavor):
         with backends.require(flavor).load(setup.artifact, precision, "cuda") as predictor:

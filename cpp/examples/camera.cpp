@@ -2,7 +2,7 @@
 // behind a webcam would see them, here from picture files. A digit is told when as many frames in
 // a row agree on it as it takes to trust them, and the time of each frame is measured.
 //
-//   mnistkit-example-camera ARTIFACT FRAME.png...
+//   mnistkit-example-camera ARTIFACT FRAME...
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -66,7 +66,7 @@ int watch(const std::string& artifact, const std::vector<std::string>& frames) {
 int main(int argc, char** argv) {
   return mnistkit::apps::run_program("mnistkit-example-camera", [&] {
     if (argc < 3) {
-      std::fprintf(stderr, "usage: %s ARTIFACT FRAME.png...\n", argv[0]);
+      std::fprintf(stderr, "usage: %s ARTIFACT FRAME...\n", argv[0]);
       return static_cast<int>(mnistkit::apps::kUsage);
     }
     return watch(argv[1], {argv + 2, argv + argc});

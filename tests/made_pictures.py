@@ -127,6 +127,21 @@ def _grey(ink: Array, random: Random) -> bytes:
     return png(255 - ink if random.random() < 0.5 else ink)
 
 
+def _specked(ink: Array, random: Random) -> Array:
+    """Dirt on the paper, and the edge of the table along one side."""
+    picture = 255 - ink
+    for y, x in random.integers(0, min(ink.shape) - 1, (12, 2)):
+        picture[y : y + 1, x : x + 2] = 0
+    sheet = np.pad(picture, 12, constant_values=255)
+    sheet[:, : int(random.integers(3, 9))] = 40
+    return sheet
+
+
+def _on_a_table(ink: Array, random: Random) -> Array:
+    rim = int(random.integers(20, 60))
+    return np.pad(255 - ink, rim, constant_values=int(random.integers(20, 90)))
+
+
 def _large(ink: Array, random: Random) -> Array:
     times = -(-int(random.integers(1700, 2500)) // max(ink.shape))
     return ink.repeat(times, 0).repeat(times, 1)
@@ -154,6 +169,9 @@ def _plain_pgm(ink: Array, random: Random) -> bytes:
 LOSSLESS: dict[str, Callable[[Array, Random], bytes]] = {
     "grey PNG": _grey,
     "noisy grey PNG": lambda ink, r: png(noisy(255 - ink // 2, r, r.uniform(1, 25))),
+    "specked PNG": lambda ink, r: png(_specked(ink, r)),
+    "PNG, paper on a table": lambda ink, r: png(_on_a_table(ink, r)),
+    "PNG of much noise": lambda ink, r: png(noisy(255 - ink, r, r.uniform(30, 60))),
     "RGB PNG": lambda ink, r: png(_coloured(ink, r)),
     "noisy RGB PNG": lambda ink, r: png(noisy(_coloured(ink, r), r, r.uniform(1, 15))),
     "palette PNG": lambda ink, r: saved(_palette(ink, r), "PNG"),

@@ -98,6 +98,18 @@ def _transparent(ink: Array, random: Random) -> Array:
     return np.dstack([np.full((*ink.shape, 3), colour, np.uint8), ink])
 
 
+def _one_colour_is_nothing(ink: Array, form: str) -> bytes:
+    """A PNG that names its transparent colour, which looks as the pen does."""
+    written = (ink > 127).astype(np.uint8)
+    if form == "P":
+        image = Image.fromarray(written)
+        image.putpalette([9, 9, 9] * 2)
+        return saved(image, "PNG", transparency=0)
+    grey = np.where(written, 10, 11).astype(np.uint8)
+    array = grey if form == "L" else np.dstack([grey] * 3)
+    return png(array, transparency=11 if form == "L" else (11, 11, 11))
+
+
 def _cut_out(ink: Array, random: Random) -> Array:
     """Paper with torn edges, transparent around it."""
     rim = max(min(ink.shape) // 8, 1)
@@ -148,7 +160,8 @@ def _large(ink: Array, random: Random) -> Array:
 
 
 def _cmyk(ink: Array, random: Random) -> bytes:
-    return saved(Image.fromarray(_coloured(ink, random)).convert("CMYK"), "JPEG", quality=90)
+    planes = np.dstack([_coloured(ink, random) // 2, 255 - ink])
+    return saved(Image.frombytes("CMYK", ink.shape[::-1], planes.tobytes()), "JPEG", quality=90)
 
 
 def _pgm16(ink: Array, random: Random) -> bytes:
@@ -187,6 +200,9 @@ LOSSLESS: dict[str, Callable[[Array, Random], bytes]] = {
     "grey and alpha PNG": lambda ink, r: png(np.dstack([np.full_like(ink, 9), ink])),
     "RGBA PNG, a pen on nothing": lambda ink, r: png(_transparent(ink, r)),
     "RGBA PNG, cut out": lambda ink, r: png(_cut_out(ink, r)),
+    "palette PNG, a pen on nothing": lambda ink, r: _one_colour_is_nothing(ink, "P"),
+    "grey PNG with a transparent grey": lambda ink, r: _one_colour_is_nothing(ink, "L"),
+    "RGB PNG with a transparent colour": lambda ink, r: _one_colour_is_nothing(ink, "RGB"),
     "large grey PNG": lambda ink, r: png(255 - _large(ink, r)),
     "large RGBA PNG": lambda ink, r: png(_transparent(_large(ink, r), r)),
     "PNG with an orientation": lambda ink, r: _turned(ink, r, "PNG"),

@@ -169,7 +169,8 @@ def _planes(image: Image.Image) -> Floats:
         levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
         if image.mode.startswith("I;16") or levels.max() > 255:
             # 16 bits, or 12 as cameras and scanners write them
-            levels = (levels * 255 / (4095 if levels.max() <= 4095 else 65535)).round()
+            white = np.float32(4095 if levels.max() <= 4095 else 65535)
+            levels = (levels * np.float32(255) / white).round()
         grey = Image.fromarray(np.clip(levels, 0, 255).astype(np.float32))
         return np.asarray(grey.reduce(factor), dtype=np.float32)[:, :, np.newaxis]
     if image.mode == "La":

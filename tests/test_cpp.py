@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 from cpp_build import BUILD, ROOT, build, run, tool
 from mnistkit.artifact import Artifact
+from mnistkit.golden import golden_digits
+from mnistkit.idx import write_idx
+from mnistkit.predict import open_model, predict_files
+from mnistkit.strokes import DRAWINGS, draw
 from PIL import Image
 
 CASES = (
@@ -97,16 +102,38 @@ def test_examples(
     assert [int(line) for line in run(program, artifact.path, file).split()] == wanted
 
 
+def test_the_program_reads_what_predict_reads(
+    tree: Path, artifact: Artifact, tmp_path: Path
+) -> None:
+    """The same digits and probabilities: a photo's size and colours, IDX, and several files."""
+    images, labels = golden_digits()
+    write_idx(tmp_path / "images", images[:5, 0])
+    files = [tmp_path / "images"]
+    for index in range(0, 20, 5):
+        ink = draw(DRAWINGS[index], scale=5)
+        paper = np.pad(255 - ink // 2, ((40, 10), (20, 90)), constant_values=255)
+        files += [tmp_path / f"{index}.pgm", tmp_path / f"{index}.bmp"]
+        for file in files[-2:]:
+            Image.fromarray(paper).save(file)
+    told = json.loads(run(tree / "cpp/apps/mnistkit-run", artifact.path, *files, "--json"))
+    with open_model(str(artifact.path), "torchscript", "fp32") as predictor:
+        wanted = list(predict_files(predictor, files))
+    assert [row["label"] for row in told["predictions"]] == [row["digit"] for row in wanted]
+    for found, row in zip(told["predictions"], wanted, strict=True):
+        assert found["probability"] == pytest.approx(row["confidence"], abs=1e-4)
+    assert [row["digit"] for row in wanted[:5]] == labels[:5].tolist()
+
+
 def test_the_camera_example(tree: Path, artifact: Artifact, tmp_path: Path) -> None:
     golden = artifact.golden()
     images, logits = golden.images, golden.logits["fp32"]
     chances = np.exp(logits - logits.max(1, keepdims=True))
     sure = int((1 / chances.sum(1)).argmax())
-    frames = [tmp_path / f"{i}.png" for i in range(4)]
+    frames = [tmp_path / f"{i}.pgm" for i in range(4)]
     for frame in frames:
         Image.fromarray(images[sure, 0]).save(frame)
     program = tree / "cpp" / "examples" / "mnistkit-example-camera"
     told = run(program, artifact.path, *frames)
     assert told.startswith(f"{logits[sure].argmax()} (probability ")
-    assert "2.png" in told
+    assert "2.pgm" in told
     assert "4 frames" in told

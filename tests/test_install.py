@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from cpp_build import BUILD, ROOT, build, need_compiler, run, tool
 from mnistkit.artifact import Artifact
+from mnistkit.preprocess import to_mnist
+from mnistkit.strokes import DRAWINGS, draw
+from PIL import Image
 
 CONSUMERS = Path(__file__).parent / "install"
 
@@ -72,7 +75,7 @@ def test_the_wheel_has_the_sdk(wheel: Path) -> None:
     cmake, include = sdk_paths(wheel)
     assert wheel in cmake.parents
     assert (cmake / "mnistkit-config.cmake").is_file()
-    for header in ("runner.hpp", "batcher.hpp", "mnistkit.h"):
+    for header in ("image.hpp", "runner.hpp", "batcher.hpp", "mnistkit.h"):
         assert (include / "mnistkit" / header).is_file()
 
 
@@ -103,6 +106,23 @@ def test_pkg_config(installed: Path, artifact: Artifact, tmp_path: Path) -> None
 def test_as_a_subdirectory(artifact: Artifact, tmp_path: Path) -> None:
     options = [f"-DMNISTKIT_SOURCE={ROOT}", "-DMNISTKIT_BUILD_ENGINE=OFF", *QUICK]
     check(build(CONSUMERS / "subdirectory", tmp_path / "tree", options), artifact, tmp_path)
+
+
+def check_image(tree: Path, tmp_path: Path) -> None:
+    picture = Image.fromarray(255 - draw(DRAWINGS[6], scale=3))
+    picture.save(tmp_path / "digit.pgm")
+    told = run(tree / "consumer_image", tmp_path / "digit.pgm")
+    assert bytes.fromhex(told) == to_mnist(picture).tobytes()
+
+
+def test_pictures_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    options = [f"-Dmnistkit_DIR={sdk_paths(wheel)[0]}", *QUICK]
+    check_image(build(CONSUMERS / "image", tmp_path / "tree", options), tmp_path)
+
+
+def test_pictures_installed_and_moved(installed: Path, tmp_path: Path) -> None:
+    options = [f"-DCMAKE_PREFIX_PATH={installed}"]
+    check_image(build(CONSUMERS / "image", tmp_path / "tree", options), tmp_path)
 
 
 def check_engine(tree: Path, artifact: Artifact, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "apps/arguments.hpp"
-#include "apps/images/inflate.hpp"
 #include "mnistkit/error.hpp"
 
 namespace mnistkit::apps {
@@ -36,8 +35,6 @@ int run_program(std::string_view name, const std::function<int()>& body) {
     if (std::fflush(stdout) != 0) return tell("cannot write to standard output", kMissing);
     return code;
   } catch (const UsageError& error) {
-    return tell(error.what(), kUsage);
-  } catch (const ImageError& error) {
     return tell(error.what(), kUsage);
   } catch (const Error& error) {
     return tell(error.what(), exit_code(error.code()));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "apps/arguments.hpp"
-#include "apps/images/images.hpp"
+#include "apps/input.hpp"
 #include "apps/program.hpp"
 #include "mnistkit/runner.hpp"
 #include "mnistkit/version.h"
@@ -20,15 +20,18 @@ constexpr const char* kHelp =
        mnistkit-run DIR --self-check [options]
 
 Classifies digits with the TorchScript model in the artifact folder DIR, and prints one digit a
-line. A FILE is IDX (plain or gzip), PNG (28x28, 8 bits) or raw (N * 784 bytes, 0 = background,
-255 = ink); "-" is standard input.
+line. A FILE is a picture of one digit (PNG, JPEG, BMP or PNM; any size, dark on light or light on
+dark, prepared as `mnistkit predict` does) or an IDX file of images, plain or gzip, as it is; "-"
+is standard input. Which it is is found from its first bytes.
 
   --precision P    fp32 (default), fp16 (GPU) or int8 (CPU)
   --device D       cpu (default), cuda or cuda:N
   --threads N      CPU threads; 0 (default) leaves libtorch's choice
   --batch N        images given to the model at once; 0 (default) fits the device
-  --format F       auto (default), idx, png or raw
-  --invert         the digits are dark on light
+  --format F       auto (default), idx, picture, or raw: N * 784 bytes without a header, plain
+                   or gzip, 0 = background, 255 = ink
+  --invert         invert what is read: for IDX and raw images that are dark on light. A picture
+                   needs it only where it is 28 by 28 and to be taken as it is
   --scores         print the probability beside each digit
   --json           print one JSON object instead
   --self-check     run the artifact's golden digits and compare with the reference
@@ -71,15 +74,8 @@ std::vector<std::uint8_t> load_images(const std::vector<std::string>& paths, Ima
                                       bool invert) {
   std::vector<std::uint8_t> images;
   for (const std::string& path : paths) {
-    try {
-      const std::vector<std::uint8_t> more = decode_images(read_input(path), format);
-      images.insert(images.end(), more.begin(), more.end());
-    } catch (const ImageError& error) {
-      throw ImageError((path == "-" ? "standard input" : path) + ": " + error.what());
-    }
-  }
-  if (invert) {
-    for (std::uint8_t& pixel : images) pixel = static_cast<std::uint8_t>(255 - pixel);
+    const std::vector<std::uint8_t> more = read_image_file(path, format, invert);
+    images.insert(images.end(), more.begin(), more.end());
   }
   return images;
 }
@@ -121,7 +117,7 @@ int program(int argc, char** argv) {
   }
   const auto& positional = arguments.positional();
   if (positional.empty()) throw UsageError("wants an artifact folder; see --help");
-  const ImageFormat format = parse_format(arguments.value("format", "auto"));
+  const ImageFormat format = parse_image_format(arguments.value("format", "auto"));
   RunnerOptions options = runner_options(arguments);
 
   if (arguments.flag("self-check")) {

@@ -1,7 +1,7 @@
 # find_package(mnistkit CONFIG COMPONENTS runner) from the sources, as the Python package ships
 # them: they are compiled as a part of the project that asks, against the libtorch that
 # MnistkitTorch.cmake finds.
-set(_mnistkit_known runner)
+set(_mnistkit_known runner image)
 get_filename_component(_mnistkit_root "${CMAKE_CURRENT_LIST_DIR}/../.." REALPATH)
 if(EXISTS "${_mnistkit_root}/cpp/src/CMakeLists.txt")
   list(APPEND _mnistkit_known engine core)
@@ -24,7 +24,7 @@ endforeach()
 function(_mnistkit_add_sources)
   # As variables of this function these overrule the options of their names, and the project that
   # asks keeps what it has under them.
-  foreach(option IN ITEMS BUILD_RUNNER BUILD_ENGINE BUILD_APPS BUILD_EXAMPLES BUILD_TESTS INSTALL)
+  foreach(option IN ITEMS BUILD_RUNNER BUILD_ENGINE BUILD_IMAGE BUILD_APPS BUILD_EXAMPLES BUILD_TESTS INSTALL)
     set(MNISTKIT_${option} OFF)
   endforeach()
   add_subdirectory("${_mnistkit_root}" "${CMAKE_BINARY_DIR}/_mnistkit" EXCLUDE_FROM_ALL)
@@ -36,6 +36,10 @@ if(mnistkit_FOUND)
   endif()
   if(mnistkit_runner_FOUND AND NOT TARGET mnistkit_runner)
     add_subdirectory("${_mnistkit_root}/cpp/torch" "${CMAKE_BINARY_DIR}/_mnistkit_runner"
+      EXCLUDE_FROM_ALL)
+  endif()
+  if(mnistkit_image_FOUND AND NOT TARGET mnistkit_image)
+    add_subdirectory("${_mnistkit_root}/cpp/image" "${CMAKE_BINARY_DIR}/_mnistkit_image"
       EXCLUDE_FROM_ALL)
   endif()
   if((mnistkit_engine_FOUND OR mnistkit_core_FOUND) AND NOT TARGET mnistkit_engine)

@@ -1,8 +1,8 @@
 // A camera loop without a camera: one frame after another, as a program at a conveyor belt or
-// behind a webcam would see them, here from 28x28 PNG files. A digit is told when as many frames in
+// behind a webcam would see them, here from picture files. A digit is told when as many frames in
 // a row agree on it as it takes to trust them, and the time of each frame is measured.
 //
-//   mnistkit-example-camera ARTIFACT FRAME.png...
+//   mnistkit-example-camera ARTIFACT FRAME...
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/images/images.hpp"
+#include "apps/input.hpp"
 #include "apps/program.hpp"
 #include "mnistkit/runner.hpp"
 
@@ -45,8 +45,8 @@ int watch(const std::string& artifact, const std::vector<std::string>& frames) {
   std::vector<double> times_us;
   std::array<mnistkit::Prediction, 1> prediction;  // made once: the loop allocates nothing for it
   for (const std::string& frame : frames) {
-    const std::vector<std::uint8_t> image = mnistkit::apps::decode_images(
-        mnistkit::apps::read_input(frame), mnistkit::apps::ImageFormat::png);
+    const std::vector<std::uint8_t> image =
+        mnistkit::apps::read_image_file(frame, mnistkit::ImageFormat::picture, /*invert=*/false);
     const auto start = Clock::now();
     runner.classify(image, prediction);
     times_us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
@@ -66,7 +66,7 @@ int watch(const std::string& artifact, const std::vector<std::string>& frames) {
 int main(int argc, char** argv) {
   return mnistkit::apps::run_program("mnistkit-example-camera", [&] {
     if (argc < 3) {
-      std::fprintf(stderr, "usage: %s ARTIFACT FRAME.png...\n", argv[0]);
+      std::fprintf(stderr, "usage: %s ARTIFACT FRAME...\n", argv[0]);
       return static_cast<int>(mnistkit::apps::kUsage);
     }
     return watch(argv[1], {argv + 2, argv + argc});

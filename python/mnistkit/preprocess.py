@@ -23,7 +23,7 @@ from mnistkit.idx import read_idx
 from mnistkit.ink import Floats, Ink, find_ink
 from mnistkit.strokes import BOX, SIDE
 
-FORMATS = ("PNG", "JPEG", "BMP")
+FORMATS = ("PNG", "JPEG", "BMP", "PPM")
 """Formats of pictures that are read, beside IDX."""
 
 MAX_PIXELS = 80_000_000
@@ -167,8 +167,10 @@ def _planes(image: Image.Image) -> Floats:
     factor = max(min(-(-max(image.size) // _WORKING_SIDE), min(image.size) // _LEAST_SIDE), 1)
     if image.mode[0] in "IF":
         levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        if levels.max() > 255:
-            levels = levels / np.float32(257)  # 16 bits
+        if image.mode.startswith("I;16") or levels.max() > 255:
+            # 16 bits, or 12 as cameras and scanners write them
+            white = np.float32(4095 if levels.max() <= 4095 else 65535)
+            levels = (levels * np.float32(255) / white).round()
         grey = Image.fromarray(np.clip(levels, 0, 255).astype(np.float32))
         return np.asarray(grey.reduce(factor), dtype=np.float32)[:, :, np.newaxis]
     if image.mode == "La":

@@ -1,182 +1,189 @@
-// Image files: inflate, PNG, IDX and raw, whole and damaged.
-#include "apps/images/images.hpp"
-
-#include <numeric>
+// mnistkit/image.hpp: what files are taken for, IDX and raw bytes, uncompressed pictures, and
+// pixels made into MNIST's. Compressed formats and equality with Python: tests/test_cpp_images.py.
+#include <algorithm>
 #include <string>
 
-#include "apps/images/png.hpp"
 #include "check.hpp"
-#include "png_writer.hpp"
+#include "mnistkit/image.hpp"
 
 namespace {
 
-using namespace mnistkit::apps;
-using mnistkit::test::Bytes;
-using mnistkit::test::PngOptions;
-using mnistkit::test::write_png;
+using mnistkit::ImageFormat;
+using mnistkit::Picture;
+using mnistkit::read_images;
+using Bytes = std::vector<std::uint8_t>;
 
-std::string text_of(const Bytes& bytes) { return {bytes.begin(), bytes.end()}; }
-
-// What zlib 1.2.13 makes of "0 bottles, 1 bottles, ... 39 bottles, ": dynamic Huffman codes.
-const Bytes kDynamic = {
-    0x78, 0xda, 0x4d, 0xd0, 0xbb, 0x0d, 0x80, 0x00, 0x00, 0x02, 0xd1, 0x55, 0x1c, 0xc0, 0x42,
-    0xc0, 0xef, 0x3a, 0x26, 0x76, 0x26, 0x16, 0xba, 0x7f, 0x2c, 0xb9, 0xee, 0xba, 0x17, 0x98,
-    0x86, 0xf3, 0xf9, 0xbe, 0xfb, 0x7a, 0xc7, 0x41, 0x4d, 0x37, 0xd3, 0x9c, 0x9b, 0x4b, 0x73,
-    0x6d, 0x6e, 0xcd, 0xbd, 0x79, 0x80, 0x98, 0xd0, 0xf0, 0x04, 0x50, 0x10, 0x05, 0x52, 0x30,
-    0x05, 0x54, 0x50, 0x05, 0x56, 0x70, 0x0d, 0xd7, 0xdc, 0x09, 0xd7, 0x70, 0x0d, 0xd7, 0x70,
-    0x0d, 0xd7, 0x70, 0x0d, 0xd7, 0x70, 0x03, 0x37, 0x70, 0xc3, 0x83, 0xe1, 0x06, 0x6e, 0xe0,
-    0x06, 0x6e, 0xe0, 0x06, 0x6e, 0xe0, 0xfe, 0x27, 0xca, 0x96, 0x79};
-// And of "fixed fixed fixed", with the fixed codes.
-const Bytes kFixed = {0x78, 0x01, 0x4b, 0xcb, 0xac, 0x48, 0x4d, 0x51,
-                      0x48, 0x43, 0x90, 0x00, 0x3a, 0x19, 0x06, 0x71};
-
-void inflates() {
-  std::string bottles;
-  for (int i = 0; i < 40; ++i) bottles += std::to_string(i) + " bottles, ";
-  CHECK_EQ(text_of(inflate_zlib(kDynamic, 1000)), bottles);
-  CHECK_EQ(text_of(inflate_zlib(kFixed, 17)), "fixed fixed fixed");
-  const Bytes stored = mnistkit::test::zlib_stored({'a', 'b', 'c'});
-  CHECK_EQ(text_of(inflate_zlib(stored, 3)), "abc");
-}
-
-void refuses_damaged_streams() {
-  CHECK_THROWS(ImageError, "more than 16 bytes", inflate_zlib(kFixed, 16));
-  CHECK_THROWS(ImageError, "more than 469 bytes", inflate_zlib(kDynamic, 469));
-  for (std::size_t length = 0; length < kDynamic.size(); ++length) {
-    CHECK_THROWS(ImageError, "", inflate_zlib(std::span(kDynamic).first(length), 1000));
-  }
-  // Whatever byte is damaged, the data is refused: a code, a length or the checksum is wrong.
-  for (std::size_t at = 2; at < kDynamic.size(); ++at) {
-    for (int bit = 0; bit < 8; ++bit) {
-      Bytes damaged = kDynamic;
-      damaged[at] = static_cast<std::uint8_t>(damaged[at] ^ 1 << bit);
-      CHECK_THROWS(ImageError, "", inflate_zlib(damaged, 100000));
-    }
-  }
-}
-
-/// 28 rows of 28 pixels, each of `pixel`, with filter 0.
-Bytes flat_rows(const Bytes& pixel) {
-  Bytes rows;
-  for (int y = 0; y < 28; ++y) {
-    rows.push_back(0);
-    for (int x = 0; x < 28; ++x) rows.insert(rows.end(), pixel.begin(), pixel.end());
-  }
-  return rows;
-}
-
-void png_color_types() {
-  const auto first = [](const Bytes& pixel, PngOptions options) {
-    const Bytes image = decode_png(write_png(flat_rows(pixel), options));
-    CHECK_EQ(image.size(), 784U);
-    CHECK_EQ(int{image.front()}, int{image.back()});
-    return int{image.front()};
-  };
-  CHECK_EQ(first({77}, {}), 77);
-  CHECK_EQ(first({255, 255, 255}, {.color = 2}), 255);
-  CHECK_EQ(first({255, 0, 0}, {.color = 2}), 76);
-  CHECK_EQ(first({200, 128}, {.color = 4}), 100);
-  CHECK_EQ(first({255, 255, 255, 0}, {.color = 6}), 0);
-  CHECK_EQ(first({9, 9, 9, 255}, {.color = 6}), 9);
-  const Bytes palette = {0, 0, 0, 50, 50, 50};
-  CHECK_EQ(first({1}, {.color = 3, .palette = palette}), 50);
-  CHECK_EQ(first({1}, {.color = 3, .palette = palette, .transparency = {255, 0}}), 0);
-  CHECK_THROWS(ImageError, "outside the palette", first({2}, {.color = 3, .palette = palette}));
-}
-
-/// Each row filter must give back the same picture.
-void png_filters() {
-  Bytes image(784);
-  for (std::size_t i = 0; i < image.size(); ++i)
-    image[i] = static_cast<std::uint8_t>(i * i * 7 + i);
-  const auto at = [&](int y, int x) {
-    return y < 0 || x < 0 ? 0 : int{image[static_cast<std::size_t>(y * 28 + x)]};
-  };
-  for (std::uint8_t filter = 0; filter <= 4; ++filter) {
-    Bytes rows;
-    for (int y = 0; y < 28; ++y) {
-      rows.push_back(filter);
-      for (int x = 0; x < 28; ++x) {
-        const int a = at(y, x - 1), b = at(y - 1, x), c = at(y - 1, x - 1), p = a + b - c;
-        const int pa = std::abs(p - a), pb = std::abs(p - b), pc = std::abs(p - c);
-        const int paeth = pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
-        const int guesses[] = {0, a, b, (a + b) / 2, paeth};
-        rows.push_back(static_cast<std::uint8_t>(at(y, x) - guesses[filter]));
-      }
-    }
-    CHECK(decode_png(write_png(rows)) == image);
-  }
-}
-
-void png_refusals() {
-  const auto decode = [](PngOptions options) {
-    return decode_png(write_png(flat_rows({0}), options));
-  };
-  CHECK_THROWS(ImageError, "got 29x28, wanted 28x28", decode({.width = 29}));
-  CHECK_THROWS(ImageError, "got 28x4294967295", decode({.height = 0xffffffff}));
-  CHECK_THROWS(ImageError, "16 bits", decode({.bits = 16}));
-  CHECK_THROWS(ImageError, "1 bits", decode({.bits = 1}));
-  CHECK_THROWS(ImageError, "colour type 5", decode({.color = 5}));
-  CHECK_THROWS(ImageError, "interlaced", decode({.interlace = 1}));
-  CHECK_THROWS(ImageError, "too few pixels", decode({.color = 2}));
-  CHECK_THROWS(ImageError, "critical chunk 'NEWS'", decode({.extra_chunk = "NEWS"}));
-  CHECK_EQ(decode({.extra_chunk = "news"}).size(), 784U);
-  CHECK_THROWS(ImageError, "unknown row filter", decode_png(write_png(Bytes(28 * 29, 9))));
-  CHECK_THROWS(ImageError, "more than", decode_png(write_png(Bytes(28 * 29 + 1))));
-  const Bytes whole = write_png(flat_rows({0}));
-  for (std::size_t length = 0; length < whole.size(); length += 7) {
-    CHECK_THROWS(ImageError, "", decode_png(std::span(whole).first(length)));
-  }
-  Bytes damaged = whole;
-  damaged[100] ^= 1;
-  CHECK_THROWS(ImageError, "checksum", decode_png(damaged));
+Bytes bytes(std::string_view text, std::size_t more = 0, std::uint8_t fill = 0) {
+  Bytes out(text.begin(), text.end());
+  out.resize(out.size() + more, fill);
+  return out;
 }
 
 Bytes idx(std::uint32_t count, std::size_t pixels) {
   Bytes out = {0, 0, 8, 3};
-  for (const std::uint32_t size : {count, 28U, 28U}) mnistkit::test::append_be32(out, size);
+  for (const std::uint32_t size : {count, 28U, 28U}) {
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      out.push_back(static_cast<std::uint8_t>(size >> shift));
+    }
+  }
   out.resize(out.size() + pixels, 5);
   return out;
 }
 
 void idx_files() {
-  CHECK_EQ(decode_images(idx(2, 2 * 784), ImageFormat::automatic).size(), 2U * 784);
-  CHECK_THROWS(ImageError, "cut short", decode_images(idx(2, 2 * 784 - 1), ImageFormat::idx));
-  CHECK_THROWS(ImageError, "got 1569", decode_images(idx(2, 2 * 784 + 1), ImageFormat::idx));
-  CHECK_THROWS(ImageError, "4294967295 images",
-               decode_images(idx(0xffffffff, 10), ImageFormat::idx));
+  CHECK(read_images(idx(2, 2 * 784)) == Bytes(2 * 784, 5));
+  CHECK(read_images(idx(1, 784), ImageFormat::idx, true) == Bytes(784, 250));
+  CHECK_ERROR(invalid_argument, "cut short", read_images(idx(2, 2 * 784 - 1)));
+  // 16 bytes of header and 768 of 1568: a multiple of 784 is no raw file.
+  CHECK_ERROR(invalid_argument, "cut short", read_images(idx(2, 768)));
+  CHECK_ERROR(invalid_argument, "got 1569; bytes follow", read_images(idx(2, 2 * 784 + 1)));
+  CHECK_ERROR(invalid_argument, "4294967295 images", read_images(idx(0xffffffff, 10)));
+  CHECK_ERROR(invalid_argument, "holds no images", read_images(idx(0, 0)));
   Bytes file = idx(1, 784);
   file[3] = 1;
-  CHECK_THROWS(ImageError, "labels", decode_images(file, ImageFormat::idx));
+  CHECK_ERROR(invalid_argument, "a file of labels", read_images(file));
+  file[3] = 4;
+  CHECK_ERROR(invalid_argument, "got 4 dimensions", read_images(file));
   file = idx(1, 784);
   file[11] = 27;
-  CHECK_THROWS(ImageError, "27x28", decode_images(file, ImageFormat::idx));
+  CHECK_ERROR(invalid_argument, "27x28", read_images(file));
   file[2] = 0x0d;
-  CHECK_THROWS(ImageError, "unsigned bytes", decode_images(file, ImageFormat::idx));
-  CHECK_THROWS(ImageError, "header ends", decode_images({0, 0, 8, 3, 0, 0}, ImageFormat::idx));
+  CHECK_ERROR(invalid_argument, "unsigned bytes", read_images(file));
+  CHECK_ERROR(invalid_argument, "header is cut short", read_images(Bytes{0, 0, 8, 3, 0, 0}));
 }
 
-void raw_files_and_formats() {
-  CHECK_EQ(decode_images(Bytes(784, 0x1f), ImageFormat::automatic).size(), 784U);
-  CHECK_EQ(decode_images(Bytes(4097 * 784), ImageFormat::raw).size(), 4097U * 784);
-  CHECK_THROWS(ImageError, "got 783", decode_images(Bytes(783), ImageFormat::raw));
-  CHECK_THROWS(ImageError, "got 0", decode_images({}, ImageFormat::automatic));
-  CHECK_THROWS(ImageError, "not a PNG", decode_images(Bytes(784), ImageFormat::png));
-  CHECK_EQ(decode_images(write_png(flat_rows({3})), ImageFormat::automatic).size(), 784U);
-  CHECK(parse_format("png") == ImageFormat::png);
-  CHECK_THROWS(ImageError, "got 'gif'", parse_format("gif"));
-  CHECK_ERROR(not_found, "no such file", read_input("/nowhere/at/all"));
-  CHECK_THROWS(ImageError, "a folder", read_input("/"));
+void raw_files() {
+  CHECK(read_images(Bytes(784, 7), ImageFormat::raw) == Bytes(784, 7));
+  CHECK(read_images(Bytes(1568, 7), ImageFormat::raw, true) == Bytes(1568, 248));
+  // The first bytes of gzip, but of no whole header.
+  Bytes picture(784, 0);
+  picture[0] = 0x1f;
+  picture[1] = 0x8b;
+  CHECK(read_images(picture, ImageFormat::raw) == picture);
+  CHECK_ERROR(invalid_argument, "got 783", read_images(Bytes(783), ImageFormat::raw));
+  CHECK_ERROR(invalid_argument, "got 0", read_images({}, ImageFormat::raw));
+  // Nothing is taken for raw bytes by its length.
+  CHECK_ERROR(invalid_argument, "read with the format raw", read_images(Bytes(784, 7)));
+  CHECK_ERROR(invalid_argument, "the file is empty", read_images({}));
+}
+
+void files_are_named_for_what_they_are() {
+  const auto named = [](std::string_view start, std::string_view name) {
+    // Of a length that raw files have.
+    CHECK_ERROR(invalid_argument, name, read_images(bytes(start, 784 - start.size())));
+  };
+  using namespace std::string_view_literals;
+  named(
+      "\0\0\0\x18"
+      "ftypheic\0\0\0\0heic"sv,
+      "the format HEIC");
+  named(
+      "\0\0\0\x18"
+      "ftypmif1\0\0\0\0avif"sv,
+      "the format AVIF");
+  named(
+      "\0\0\0\x18"
+      "ftypisom"sv,
+      "the format MP4");
+  named("RIFF\x10\0\0\0WEBPVP8 "sv, "the format WebP");
+  named("GIF89a"sv, "the format GIF");
+  named("II*\0"sv, "the format TIFF");
+  named("\0\0\1\0\1\0"sv, "the format ICO");
+  named("\0\0\0\x0cJXL "sv, "the format JPEG XL");
+  named("%PDF-1.7"sv, "the format PDF");
+  CHECK_ERROR(invalid_argument, "a file of the format IDX; wanted a picture",
+              read_images(idx(1, 784), ImageFormat::picture));
+}
+
+void formats_have_names() {
+  CHECK(mnistkit::parse_image_format("auto") == ImageFormat::automatic);
+  CHECK(mnistkit::parse_image_format("picture") == ImageFormat::picture);
+  CHECK_ERROR(invalid_argument, "got 'gif', wanted auto, idx, picture or raw",
+              mnistkit::parse_image_format("gif"));
+  CHECK(mnistkit::picture_formats().ends_with("BMP, PNM"));
+}
+
+void pnm_pictures() {
+  const Picture grey = mnistkit::decode_picture(bytes("P5 #a\n4 5\n255\n", 20, 9));
+  CHECK_EQ(grey.width, 4U);
+  CHECK_EQ(grey.height, 5U);
+  CHECK_EQ(grey.channels, 1U);
+  CHECK(grey.pixels == Bytes(20, 9));
+  CHECK(mnistkit::decode_picture(bytes("P5 4 4 100\n", 16, 50)).pixels == Bytes(16, 128));
+  CHECK(mnistkit::decode_picture(bytes("P5 4 4 65535\n", 32, 0x0f)).pixels == Bytes(16, 240));
+  CHECK(mnistkit::decode_picture(bytes("P5 4 4 65535\n", 32, 0x80)).pixels == Bytes(16, 128));
+  CHECK_EQ(mnistkit::decode_picture(bytes("P6 4 4 255\n", 48)).channels, 3U);
+  CHECK(mnistkit::decode_picture(bytes("P4 4 4\n", 4, 0xa0)).pixels[1] == 255);
+  const auto refused = [](std::string_view file, std::string_view fault) {
+    CHECK_ERROR(invalid_argument, fault, mnistkit::decode_picture(bytes(file)));
+  };
+  refused("P5 4 4 255\nshort", "too few pixels");
+  refused("P5 4 4 0\n", "the largest value is 0");
+  refused("P2 4 4 9\n1 2 3", "a number is missing");
+  refused("P2 4 4 9\n10", "above the largest");
+  refused("P1 4 4 012", "wanted 0 or 1");
+  refused("P5 99999999999 4 255\n", "too large");
+  refused("P5 99999 99999 255\n", "wanted at most 80000000");
+  refused("P5 4 3 255\n", "wanted at least 4 by 4");
+}
+
+/// A dark vertical stroke on light paper.
+Picture stroke(std::size_t height, std::size_t width, std::size_t channels = 1) {
+  Picture picture{width, height, channels, Bytes(height * width * channels, 250)};
+  for (std::size_t y = height / 4; y < height * 3 / 4; ++y) {
+    for (std::size_t x = width / 2 - 2; x < width / 2 + 2; ++x) {
+      for (std::size_t c = 0; c < channels; ++c)
+        picture.pixels[(y * width + x) * channels + c] = 10;
+    }
+  }
+  return picture;
+}
+
+void pixels() {
+  const auto image = mnistkit::to_mnist(stroke(60, 50));
+  CHECK_EQ(int{*std::max_element(image.begin(), image.end())}, 255);
+  CHECK_EQ(int{image[0]}, 0);
+  CHECK_EQ(int{image[14 * 28 + 14]}, 255);
+  CHECK(mnistkit::to_mnist(stroke(60, 50), true) == image);
+  CHECK_ERROR(invalid_argument, "blank", mnistkit::to_mnist({30, 30, 1, Bytes(900, 200)}));
+  CHECK_ERROR(invalid_argument, "3 by 30", mnistkit::to_mnist({3, 30, 1, Bytes(90)}));
+  CHECK_ERROR(invalid_argument, "899 bytes for 30 by 30",
+              mnistkit::to_mnist({30, 30, 1, Bytes(899)}));
+  CHECK_ERROR(invalid_argument, "2 channels", mnistkit::to_mnist({30, 30, 2, Bytes(1800)}));
+}
+
+void a_small_picture_in_mnists_framing_is_kept() {
+  Picture framed = stroke(28, 28);
+  const Bytes dark_on_light = framed.pixels;
+  for (std::uint8_t& pixel : framed.pixels) pixel = static_cast<std::uint8_t>(255 - pixel);
+  const auto as_it_is = mnistkit::to_mnist(framed);
+  CHECK(std::equal(as_it_is.begin(), as_it_is.end(), framed.pixels.begin()));
+  // Dark on light is framed anew, unless it is inverted first.
+  const Picture other{28, 28, 1, dark_on_light};
+  CHECK(mnistkit::to_mnist(other) != as_it_is);
+  CHECK(mnistkit::to_mnist(other, true) == as_it_is);
+}
+
+void black_ink_on_nothing_is_ink() {
+  Picture picture{28, 28, 4, Bytes(28 * 28 * 4, 0)};
+  for (std::size_t y = 6; y < 22; ++y) {
+    for (std::size_t x = 12; x < 16; ++x) picture.pixels[(y * 28 + x) * 4 + 3] = 255;
+  }
+  const auto image = mnistkit::to_mnist(picture);
+  CHECK_EQ(int{image[14 * 28 + 14]}, 255);
+  CHECK_EQ(int{image[0]}, 0);
 }
 
 }  // namespace
 
 int main() {
-  return mnistkit::test::run({{"inflates", inflates},
-                              {"refuses damaged streams", refuses_damaged_streams},
-                              {"PNG colour types", png_color_types},
-                              {"PNG filters", png_filters},
-                              {"PNG refusals", png_refusals},
-                              {"IDX files", idx_files},
-                              {"raw files and formats", raw_files_and_formats}});
+  return mnistkit::test::run(
+      {{"IDX files", idx_files},
+       {"raw files", raw_files},
+       {"files are named for what they are", files_are_named_for_what_they_are},
+       {"formats have names", formats_have_names},
+       {"PNM pictures", pnm_pictures},
+       {"pixels", pixels},
+       {"a small picture in MNIST's framing is kept", a_small_picture_in_mnists_framing_is_kept},
+       {"black ink on nothing is ink", black_ink_on_nothing_is_ink}});
 }

@@ -7,10 +7,10 @@ MNISTKIT := $(BIN)/mnistkit
 RUN    := runs/digits
 OUT    := out/run
 
-.PHONY: setup run test lint bench verify-avx2 test-gpu clean
+.PHONY: setup run test lint bench verify-avx2 test-old-onnx test-gpu clean
 .DEFAULT_GOAL := help
 help:
-	@echo "make setup | run | test | lint | bench | verify-avx2 | test-gpu | clean   (see README.md)"
+	@echo "make setup | run | test | lint | bench | verify-avx2 | test-old-onnx | test-gpu | clean   (see README.md)"
 
 setup: $(READY)
 	@$(MNISTKIT) build-runner
@@ -57,6 +57,10 @@ lint: $(READY)
 # All test images through the package's int8 nets, every runtime held to AVX2 (ten minutes).
 verify-avx2: setup
 	$(BIN)/python tests/cpu_levels.py avx2 base small nano ref-10066 ref-16626 ref-18738 ref-19712
+
+# The ONNX files in the ONNX Runtimes of past years, each with a Python of its time if there is one.
+test-old-onnx: setup
+	$(BIN)/python tests/old_onnx.py
 
 bench: setup
 	$(BIN)/python tests/bench/training_overhead.py

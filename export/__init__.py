@@ -53,6 +53,7 @@ def export(
     precisions: Sequence[str] | None = None,
     *,
     trt: BuildOptions | None = None,
+    opset: int | None = None,
     force: bool = False,
     on_file: Callable[[FileEntry], None] | None = None,
 ) -> Path:
@@ -60,11 +61,12 @@ def export(
 
     Each format is written in each of the precisions that it knows; left out, they are those of
     fp32, fp16 and, where the net was quantized, int8 that a format here can hold. ``trt`` adds
-    TensorRT plans and the ONNX files that they are built from. An existing artifact is replaced
-    only with ``force``.
+    TensorRT plans and the ONNX files that they are built from. ``opset`` is that of the ONNX files;
+    left out, each has the lowest that holds it. An existing artifact is replaced only with
+    ``force``.
 
-    Raises :class:`UsageError` for a precision or format that is not known, or a folder that cannot
-    be written to, and :class:`MissingError` where a plan cannot be built on this machine.
+    Raises :class:`UsageError` for a precision, format or opset that is not known, or a folder that
+    cannot be written to, and :class:`MissingError` where a plan cannot be built on this machine.
     """
     from mnistkit.golden import write_golden
     from mnistkit.quantization.store import dumps
@@ -86,6 +88,7 @@ def export(
         precisions = [precision for precision in had if precision in possible]
     if beyond := sorted(set(precisions) - possible):
         raise UsageError(f"{' and '.join(formats)} cannot hold {', '.join(beyond)}")
+    options = _onnx_options(opset, formats, precisions)
     graph = source.graph()
     int8, origin = source.int8() if "int8" in precisions else (None, None)
     # Rendered in full before the first write: a fault leaves the folder as it was.
@@ -94,7 +97,9 @@ def export(
         for module in modules
         for precision in precisions
         if precision in module.PRECISIONS
-        for part in _render(module, int8 if precision == "int8" else graph, precision)
+        for part in _render(
+            module, int8 if precision == "int8" else graph, precision, options.get(module.FORMAT)
+        )
     ]
     models = {p: (name, data) for name, format, p, data in rendered if format == "onnx"}
     plans = [] if trt is None else tensorrt.build_all(models, trt)
@@ -122,6 +127,8 @@ def export(
     written = [p for p in PRECISIONS if any(e.precision == p for e in entries)]
     manifest = _manifest(source, written, origin)
     manifest["golden"] = {"total": len(golden.labels), "correct": golden.correct()}
+    if models:
+        _add_onnx_claims(manifest, models)
     if int8 is not None:
         manifest["int8_edition"] = int8.edition
     if plans:
@@ -130,13 +137,40 @@ def export(
     return out
 
 
-def _render(module: ModuleType, net: Any, precision: str) -> list[tuple[str, str, str, bytes]]:
+def _render(
+    module: ModuleType, net: Any, precision: str, options: dict[str, Any] | None
+) -> list[tuple[str, str, str, bytes]]:
     """The ``(name, format, precision, bytes)`` of a format's file and of what goes with it."""
     stem = f"model-{precision}"
-    parts = [(stem + module.SUFFIX, module.FORMAT, precision, module.render(net, precision))]
+    model = module.render(net, precision, **options or {})
+    parts = [(stem + module.SUFFIX, module.FORMAT, precision, model)]
     for suffix, make in getattr(module, "COMPANIONS", {}).items():
         parts.append((stem + suffix, f"{module.FORMAT}{suffix}", precision, make(net, precision)))
     return parts
+
+
+def _onnx_options(
+    opset: int | None, formats: Sequence[str], precisions: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """What the renderers take besides net and precision; the opset is checked before any work."""
+    if opset is None:
+        return {}
+    if "onnx" not in formats:
+        raise UsageError(
+            f"an opset ({opset}) is for ONNX, which is not among {', '.join(formats)}; add --onnx"
+        )
+    from mnistkit.export.onnx import check_opset
+
+    check_opset(opset, precisions)
+    return {"onnx": {"opset": opset}}
+
+
+def _add_onnx_claims(manifest: dict[str, Any], models: dict[str, tuple[str, bytes]]) -> None:
+    """Note the opset and IR of each ONNX file, and the opset that is enough for all of them."""
+    from mnistkit.export.onnx import claims
+
+    manifest["onnx"] = {name: claims(data) for name, data in models.values()}
+    manifest["versions"]["onnx_opset"] = max(f["opset"] for f in manifest["onnx"].values())
 
 
 def reference_logits(graph: DeployGraph, images: Any) -> Any:
@@ -163,8 +197,6 @@ def _golden(graph: DeployGraph, int8: Int8Graph | None) -> Golden:
 def _manifest(
     source: Source, precisions: list[str], calibration: dict[str, Any] | None
 ) -> dict[str, Any]:
-    from mnistkit.export.onnx import OPSET
-
     figures = ("dataset", "epochs", "seed", "test_correct", "test_total", "test_accuracy")
     return {
         "mnistkit": versions()["mnistkit"],
@@ -178,6 +210,6 @@ def _manifest(
         "input": {"name": "input", "dtype": "uint8", "shape": ["N", 1, 28, 28]},
         "output": {"name": "logits", "dtype": "float32", "shape": ["N", 10]},
         "labels": list(LABELS),
-        "versions": {**versions("torch", "onnx"), "onnx_opset": OPSET},
+        "versions": versions("torch", "onnx"),
         "calibration": calibration,
     }

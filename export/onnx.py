@@ -4,15 +4,19 @@ Building the file from the graph needs no tracer and gives every runtime the sam
 Cast, Mul, Conv, Relu, MaxPool, GlobalAveragePool, Flatten, and in int8 QuantizeLinear and
 DequantizeLinear, placed where TensorRT wants them: both inputs of every convolution come from a
 DequantizeLinear, and nothing stands between a convolution and its ReLU.
+
+A file claims the lowest opset that can say what is in it, and that opset's own IR version: a
+runtime refuses a file that claims more than it knows, whatever the file holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from mnistkit.errors import CheckError
+from mnistkit.errors import CheckError, UsageError
 from mnistkit.nets.deploy import INPUT_SCALE, AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp
 from mnistkit.nets.spec import NetSpec
 from mnistkit.quantization.graph import (
@@ -27,8 +31,9 @@ from onnx import TensorProto, helper, numpy_helper
 FORMAT = "onnx"
 SUFFIX = ".onnx"
 PRECISIONS = ("fp32", "fp16", "int8")
-OPSET = 20
-_IR_VERSION = 10  # that of opset 20's time: older runtimes refuse files that claim a newer one
+# 9 is the first whose IR (4) lets constants be no inputs, and the first that TensorRT's parser
+# promises to read. 13 is the first with a scale per channel.
+LOWEST_OPSET = {"fp32": 9, "fp16": 9, "int8": 13}
 _TYPES: dict[str, tuple[int, type[np.floating[Any]]]] = {
     "fp32": (TensorProto.FLOAT, np.float32),
     "fp16": (TensorProto.FLOAT16, np.float16),
@@ -38,7 +43,8 @@ _TYPES: dict[str, tuple[int, type[np.floating[Any]]]] = {
 class GraphWriter:
     """Collects nodes and constants; each node's output carries the node's name."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -100,10 +106,11 @@ class GraphWriter:
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 10])],
             self.constants,
         )
+        opsets = [helper.make_opsetid("", self.opset)]
         model = helper.make_model(
             proto,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=_IR_VERSION,
+            opset_imports=opsets,
+            ir_version=helper.find_min_ir_version_for(opsets),
             producer_name="mnistkit",
         )
         try:
@@ -113,12 +120,45 @@ class GraphWriter:
         return bytes(model.SerializeToString())
 
 
-def render(graph: DeployGraph | Int8Graph, precision: str) -> bytes:
-    """Return the ONNX file: input uint8 ``(N, 1, 28, 28)``, logits float32 ``(N, 10)``."""
+def check_opset(opset: int, precisions: Sequence[str]) -> None:
+    """Raise :class:`UsageError` unless these precisions can be written with that opset."""
+    highest = onnx.defs.onnx_opset_version()
+    lowest = max(
+        (LOWEST_OPSET[precision] for precision in precisions), default=min(LOWEST_OPSET.values())
+    )
+    if lowest <= opset <= highest:
+        return
+    each = ", ".join(f"{p} from {LOWEST_OPSET[p]}" for p in precisions)
+    raise UsageError(
+        f"opset {opset}: wanted {lowest} to {highest} ({each}; onnx {onnx.__version__} knows up to "
+        f"{highest}); leave it out for the lowest of each precision"
+    )
+
+
+def _writer(precision: str, opset: int | None) -> GraphWriter:
+    if opset is None:
+        return GraphWriter(LOWEST_OPSET[precision])
+    check_opset(opset, [precision])
+    return GraphWriter(opset)
+
+
+def claims(data: bytes) -> dict[str, int]:
+    """The ``opset`` and ``ir_version`` that an ONNX file claims."""
+    model = onnx.load_model_from_string(data)
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    return {"opset": opset, "ir_version": model.ir_version}
+
+
+def render(graph: DeployGraph | Int8Graph, precision: str, opset: int | None = None) -> bytes:
+    """Return the ONNX file: input uint8 ``(N, 1, 28, 28)``, logits float32 ``(N, 10)``.
+
+    Without ``opset`` it claims the lowest that holds the net. Raises :class:`UsageError` for one
+    that does not hold it, or that the installed ``onnx`` does not know.
+    """
     if isinstance(graph, Int8Graph):
-        return render_int8(graph)
+        return render_int8(graph, opset)
     element, dtype = _TYPES[precision]
-    writer = GraphWriter()
+    writer = _writer(precision, opset)
     value = writer.node("Cast", ["input"], "input_cast", to=element)
     scale = writer.constant("pixel_scale", np.array(INPUT_SCALE, dtype))
     value = writer.node("Mul", [value, scale], "input_scaled")
@@ -137,13 +177,13 @@ def render(graph: DeployGraph | Int8Graph, precision: str) -> bytes:
     return writer.model(graph.spec)
 
 
-def render_int8(graph: Int8Graph) -> bytes:
+def render_int8(graph: Int8Graph, opset: int | None = None) -> bytes:
     """Return the Q/DQ ONNX file of an int8 net.
 
     Biases stay float (TensorRT rejects quantized ones) but hold whole multiples of the
     accumulator's scale, so that a runtime that rounds them to int32 finds the same integers.
     """
-    writer = GraphWriter()
+    writer = _writer("int8", opset)
     value = writer.node("Cast", ["input"], "input_cast", to=TensorProto.FLOAT)
     scale = writer.constant("pixel_scale", np.array(INPUT_SCALE, np.float32))
     value = writer.node("Mul", [value, scale], "input_scaled")

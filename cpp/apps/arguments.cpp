@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cstdio>
 
+#include "common/decimal.hpp"
+
 namespace mnistkit::apps {
 namespace {
 
@@ -82,14 +84,12 @@ double Arguments::real(std::string_view name, double otherwise, double least, do
   const auto found = values_.find(name);
   if (found == values_.end()) return otherwise;
   const std::string& text = found->second;
-  double number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() ||
-      !(number >= least && number <= most)) {
+  const auto number = detail::parse_decimal(text);
+  if (!number || !(*number >= least && *number <= most)) {
     throw UsageError("--" + std::string(name) + ": got '" + text + "', wanted a number from " +
                      short_text(least) + " to " + short_text(most));
   }
-  return number;
+  return *number;
 }
 
 std::vector<std::int64_t> Arguments::numbers(std::string_view name, std::string_view otherwise,

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
+#include <set>
 
+#include "common/decimal.hpp"
 #include "mnistkit/error.hpp"
 
 namespace mnistkit::detail {
@@ -21,6 +24,23 @@ void append_utf8(std::string& out, std::uint32_t code) {
     byte(0xf0 | code >> 18), byte(0x80 | (code >> 12 & 0x3f));
     byte(0x80 | (code >> 6 & 0x3f)), byte(0x80 | (code & 0x3f));
   }
+}
+
+/// Length of the UTF-8 character that the text begins with, 0 where it is none (RFC 3629).
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const std::uint32_t lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (lead < 0xc0 || lead > 0xf7 || text.size() < length) return 0;
+  std::uint32_t code = lead & (0x7fU >> length);
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+    code = code << 6 | (byte(i) & 0x3f);
+  }
+  static constexpr std::uint32_t kLeast[] = {0x80, 0x800, 0x10000};
+  const bool surrogate = code >= 0xd800 && code < 0xe000;
+  return code < kLeast[length - 2] || surrogate || code > 0x10ffff ? 0 : length;
 }
 
 template <class T>
@@ -108,6 +128,7 @@ class JsonParser {
 
   Json::Object object(std::size_t depth) {
     Json::Object members;
+    std::set<std::string, std::less<>> seen;  // not a hash table: no text makes it slow
     take('{');
     skip_space();
     if (take('}')) return members;
@@ -115,8 +136,7 @@ class JsonParser {
       skip_space();
       if (peek() != '"') fail("wanted a key in quotes");
       std::string key = string();
-      const auto same = [&key](const auto& member) { return member.first == key; };
-      if (std::any_of(members.begin(), members.end(), same)) fail("key '" + key + "' twice");
+      if (!seen.insert(key).second) fail("key '" + key + "' twice");
       skip_space();
       if (!take(':')) fail("wanted ':'");
       members.emplace_back(std::move(key), value(depth + 1));
@@ -147,11 +167,15 @@ class JsonParser {
       const char c = text_[at_++];
       if (c == '"') return out;
       if (static_cast<unsigned char>(c) < 0x20) fail("control character in a string");
-      if (c != '\\') {
-        out.push_back(c);
+      if (c == '\\') {
+        escape(out);
         continue;
       }
-      escape(out);
+      --at_;
+      const std::size_t length = utf8_length(text_.substr(at_));
+      if (length == 0) fail("a string that is not UTF-8");
+      out.append(text_, at_, length);
+      at_ += length;
     }
   }
 
@@ -200,10 +224,9 @@ class JsonParser {
       if (!take('+')) take('-');
       digits();
     }
-    double value = 0;
-    const auto [end, error] = std::from_chars(text_.data() + start, text_.data() + at_, value);
-    if (error != std::errc() || end != text_.data() + at_) fail("number out of range");
-    return value;
+    const auto value = parse_decimal(text_.substr(start, at_ - start));
+    if (!value || !std::isfinite(*value)) fail("number out of range");
+    return *value;
   }
 
   std::string_view text_;

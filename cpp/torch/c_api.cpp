@@ -1,6 +1,8 @@
 // The runner's part of the C API.
 #include "common/c_api.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -11,6 +13,10 @@
 #include <vector>
 
 #include "mnistkit/runner.hpp"
+
+// The functions themselves are defined here, for programs that were compiled before the macros.
+#undef mnistkit_runner_options_init
+#undef mnistkit_runner_self_check
 
 namespace {
 
@@ -75,13 +81,60 @@ T* not_null(T* pointer, const char* what) {
   return pointer;
 }
 
-mnistkit::RunnerOptions to_options(const mnistkit_runner_options& from) {
-  if (from.struct_size != sizeof(mnistkit_runner_options)) {
-    throw Error(ErrorCode::invalid_argument, "options: struct_size is " +
-                                                 std::to_string(from.struct_size) + ", wanted " +
+// Structs as they were in 0.1.0, whatever they are now: no field was taken out or moved.
+constexpr std::size_t kFirstOptions = offsetof(mnistkit_runner_options, reserved) + sizeof(int32_t);
+constexpr std::size_t kFirstReport = offsetof(mnistkit_self_check, passed) + sizeof(int32_t);
+// A struct_size that is no field yet, or none at all, is not to be believed.
+constexpr std::size_t kLeastOptions = offsetof(mnistkit_runner_options, threads);
+constexpr std::size_t kMostOptions = 4096;
+
+/// Writes `size` bytes of a caller's struct; what is beyond the struct that we know is 0.
+template <class Struct>
+void write_sized(Struct* to, std::size_t size, const Struct& from) {
+  auto* const bytes = reinterpret_cast<unsigned char*>(to);
+  const std::size_t known = std::min(size, sizeof from);
+  std::memcpy(bytes, &from, known);
+  std::memset(bytes + known, 0, size - known);
+}
+
+mnistkit_runner_options default_options() {
+  mnistkit_runner_options options = {};
+  options.device = "cpu";
+  options.precision = "fp32";
+  options.verify = 1;
+  options.cuda_graphs = 1;
+  return options;
+}
+
+/// A caller's options as the struct that we know: fields that it lacks have their defaults, and
+/// what is beyond ours must be 0.
+mnistkit_runner_options read_options(const mnistkit_runner_options& from) {
+  const std::size_t size = from.struct_size;
+  if (size < kLeastOptions || size > kMostOptions || size % alignof(mnistkit_runner_options) != 0) {
+    throw Error(ErrorCode::invalid_argument, "options: struct_size is " + std::to_string(size) +
+                                                 ", here it is " +
                                                  std::to_string(sizeof(mnistkit_runner_options)) +
                                                  "; call mnistkit_runner_options_init first");
   }
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(&from);
+  const auto* const end = bytes + size;
+  const auto* const beyond = bytes + std::min(size, sizeof from);
+  const auto* const set = std::find_if(beyond, end, [](unsigned char b) { return b != 0; });
+  if (set != end || (size >= kFirstOptions && from.reserved != 0)) {
+    const std::size_t where = set != end ? static_cast<std::size_t>(set - bytes)
+                                         : offsetof(mnistkit_runner_options, reserved);
+    throw Error(ErrorCode::invalid_argument,
+                "options: byte " + std::to_string(where) + " of " + std::to_string(size) +
+                    " is set, and mnistkit " MNISTKIT_VERSION_STRING
+                    " has no such option; take a newer library, or leave that option at 0");
+  }
+  mnistkit_runner_options known = default_options();
+  std::memcpy(static_cast<void*>(&known), bytes, std::min(size, sizeof known));
+  return known;
+}
+
+mnistkit::RunnerOptions to_options(const mnistkit_runner_options& given) {
+  const mnistkit_runner_options from = read_options(given);
   mnistkit::RunnerOptions options;
   if (from.device != nullptr) options.device = from.device;
   if (from.precision != nullptr) options.precision = mnistkit::parse_precision(from.precision);
@@ -95,14 +148,15 @@ mnistkit::RunnerOptions to_options(const mnistkit_runner_options& from) {
 
 }  // namespace
 
-void mnistkit_runner_options_init(mnistkit_runner_options* options) {
+void mnistkit_runner_options_init_sized(mnistkit_runner_options* options, size_t struct_size) {
   if (options == nullptr) return;
-  *options = {};
-  options->struct_size = sizeof(mnistkit_runner_options);
-  options->device = "cpu";
-  options->precision = "fp32";
-  options->verify = 1;
-  options->cuda_graphs = 1;
+  mnistkit_runner_options defaults = default_options();
+  defaults.struct_size = struct_size;
+  write_sized(options, struct_size, defaults);
+}
+
+void mnistkit_runner_options_init(mnistkit_runner_options* options) {
+  mnistkit_runner_options_init_sized(options, kFirstOptions);
 }
 
 mnistkit_status mnistkit_runner_open(const char* path, const mnistkit_runner_options* options,
@@ -131,12 +185,14 @@ mnistkit_status mnistkit_runner_classify(mnistkit_runner* runner, const uint8_t*
   });
 }
 
-mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner, mnistkit_self_check* report) {
+mnistkit_status mnistkit_runner_self_check_sized(mnistkit_runner* runner,
+                                                 mnistkit_self_check* report, size_t report_size) {
   return guarded([&] {
     not_null(report, "report");
     const mnistkit::SelfCheck check = handles().get(runner)->self_check();
-    *report = {check.total,         check.agree,     check.correct,         check.max_abs_diff,
-               check.mean_abs_diff, check.tolerance, check.passed() ? 1 : 0};
+    write_sized(report, report_size,
+                {check.total, check.agree, check.correct, check.max_abs_diff, check.mean_abs_diff,
+                 check.tolerance, check.passed() ? 1 : 0});
     if (!check.passed()) {
       throw Error(ErrorCode::check_failed, "self-check failed: " + std::to_string(check.agree) +
                                                " of " + std::to_string(check.total) +
@@ -144,6 +200,10 @@ mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner, mnistkit_sel
                                                std::to_string(check.max_abs_diff));
     }
   });
+}
+
+mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner, mnistkit_self_check* report) {
+  return mnistkit_runner_self_check_sized(runner, report, kFirstReport);
 }
 
 mnistkit_status mnistkit_runner_int8_edition(mnistkit_runner* runner, int32_t* edition) {

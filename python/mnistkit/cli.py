@@ -140,6 +140,10 @@ def export(
         str | None,
         typer.Option(metavar="A,B", help="fp32, fp16, int8; default: all that the net has."),
     ] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="ONNX opset; default: the lowest that holds the net."),
+    ] = None,
     trt_flavor: TrtFlavorOption = "auto",
     gpu_arch: GpuArchOption = None,
     min_batch: MinBatchOption = 1,
@@ -181,6 +185,7 @@ def export(
             formats,
             _split(precision),
             trt=plans,
+            opset=opset,
             force=force,
         )
         if json_file:

@@ -1,6 +1,12 @@
 // The JSON reader: values, and text that it must refuse.
 #include "common/json.hpp"
 
+#include <chrono>
+#include <clocale>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
 #include "check.hpp"
 
 namespace {
@@ -20,6 +26,65 @@ void values() {
   CHECK_EQ(json.at("b").at("c").string(), "x\n\xc3\xa9\xf0\x9f\x98\x80\\");
   CHECK(json.find("d") == nullptr);
   CHECK(json.at("").object().empty());
+}
+
+void numbers() {
+  const auto read = [](const std::string& text) { return Json::parse(text).number(); };
+  CHECK_EQ(read("0"), 0.0);
+  CHECK(std::signbit(read("-0")));
+  CHECK_EQ(read("0.1"), 0.1);
+  CHECK_EQ(read("-12.75E+2"), -1275.0);
+  CHECK_EQ(read("1.7976931348623157e308"), std::numeric_limits<double>::max());
+  CHECK_EQ(read("9007199254740993"), 9007199254740992.0);          // a tie, to even
+  CHECK_EQ(read("9007199254740993.0000001"), 9007199254740994.0);  // just above it
+  CHECK_EQ(read("0." + std::string(400, '0') + "5e401"), 5.0);
+  CHECK_EQ(read("5" + std::string(400, '0') + "e-400"), 5.0);
+  // Too small is 0 or a denormal, as in Python.
+  CHECK_EQ(read("1e-400"), 0.0);
+  CHECK(std::signbit(read("-1e-400")));
+  CHECK_EQ(read("1e-99999999999999999999999"), 0.0);
+  CHECK_EQ(read("5e-324"), std::numeric_limits<double>::denorm_min());
+  CHECK_EQ(read("2.5e-320"), 2.5e-320);
+  for (const char* text : {"1e999", "-1e999", "1.8e308", "1e99999999999999999999999"}) {
+    CHECK_ERROR(bad_artifact, "out of range", Json::parse(text));
+  }
+}
+
+/// The C locale of the program may have a decimal comma: tests/test_cpp.py gives one.
+void locale() {
+  const char* name = std::getenv("MNISTKIT_TEST_LOCALE");
+  if (name == nullptr) return;
+  CHECK(std::setlocale(LC_ALL, name) != nullptr);
+  CHECK_EQ(std::string(std::localeconv()->decimal_point), ",");
+  numbers();
+  std::setlocale(LC_ALL, "C");
+}
+
+void utf8() {
+  const auto quoted = [](const std::string& text) { return '"' + text + '"'; };
+  for (const char* text : {"\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
+                           "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    CHECK_EQ(Json::parse(quoted(text)).string(), text);
+  }
+  for (const char* text :
+       {"\x80", "\xbf", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x9f\xbf", "\xe2\x82", "\xed\xa0\x80",
+        "\xf0\x8f\xbf\xbf", "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xff"}) {
+    CHECK_ERROR(bad_artifact, "not UTF-8", Json::parse(quoted(text)));
+  }
+  CHECK_ERROR(bad_artifact, "not UTF-8", Json::parse("\"\xe2\x82"));
+}
+
+void many_keys() {
+  const auto object = [](std::size_t keys) {
+    std::string text = "{";
+    for (std::size_t i = 0; i < keys; ++i) text += "\"k" + std::to_string(i) + "\":1,";
+    return text;
+  };
+  const auto start = std::chrono::steady_clock::now();
+  CHECK_EQ(Json::parse(object(100000) + "\"\":2}").object().size(), 100001U);
+  CHECK_ERROR(bad_artifact, "key 'k0' twice", Json::parse(object(100000) + "\"k0\":2}"));
+  // A tenth of a second each; in quadratic time it was a minute.
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
 }
 
 void wrong_kind() {
@@ -84,6 +149,10 @@ void deep_nesting() {
 
 int main() {
   return mnistkit::test::run({{"values", values},
+                              {"numbers", numbers},
+                              {"locale", locale},
+                              {"utf-8", utf8},
+                              {"many keys", many_keys},
                               {"wrong kind", wrong_kind},
                               {"malformed", malformed},
                               {"deep nesting", deep_nesting}});

@@ -5,6 +5,10 @@
  * what to do.
  *
  * Images are N * 784 contiguous bytes, 0 = background, 255 = ink. Logits are N * 10 floats.
+ *
+ * Structs that may grow, at their end, go across with the size that the program was compiled with:
+ * a program and a library of different versions fit in both directions. The functions that end in
+ * _sized take it; the macros of the same names without that give it.
  */
 #ifndef MNISTKIT_H
 #define MNISTKIT_H
@@ -36,13 +40,14 @@ typedef enum mnistkit_status {
   MNISTKIT_CANCELLED = 10        /* a request was cancelled before it ran */
 } mnistkit_status;
 
-/* The class with the highest logit, and its softmax probability. */
+/* The class with the highest logit, and its softmax probability. It will not grow. */
 typedef struct mnistkit_prediction {
   int32_t label;
   float probability;
 } mnistkit_prediction;
 
-/* What came of running an artifact's golden digits. */
+/* What came of running an artifact's golden digits. It may grow; what the library does not know is
+ * 0 then. */
 typedef struct mnistkit_self_check {
   uint64_t total;      /* golden digits run */
   uint64_t agree;      /* of them, with the class that the reference logits give */
@@ -68,8 +73,10 @@ MNISTKIT_API const char* mnistkit_last_error(void);
 /* A handle: never dereferenced, so a stale one is refused with MNISTKIT_CLOSED. */
 typedef struct mnistkit_runner mnistkit_runner;
 
+/* It may grow. In a field that comes later, 0 means what was done before there was one; a library
+ * that does not know a field refuses any other value. */
 typedef struct mnistkit_runner_options {
-  size_t struct_size;    /* set by mnistkit_runner_options_init; lets the struct grow */
+  size_t struct_size;    /* set by mnistkit_runner_options_init: its size in this program */
   const char* device;    /* "cpu" (default), "cuda" or "cuda:N" */
   const char* precision; /* "fp32" (default), "fp16" or "int8" */
   int32_t threads;       /* CPU threads of the process; 0 (default) leaves libtorch's alone */
@@ -78,9 +85,18 @@ typedef struct mnistkit_runner_options {
   size_t warmup_count;
   int64_t max_batch;   /* longest batch given to libtorch at once; 0 (default) chooses */
   int32_t cuda_graphs; /* 1 (default): on a GPU, record the warm-up sizes as CUDA graphs */
+  int32_t reserved;    /* 0 (default); the place of a later option */
 } mnistkit_runner_options;
 
+/* Sets the defaults in the first struct_size bytes of *options. NULL is allowed. */
+MNISTKIT_API void mnistkit_runner_options_init_sized(mnistkit_runner_options* options,
+                                                     size_t struct_size);
+
+/* mnistkit_runner_options_init(&options) sets the defaults. The function itself, for whoever loads
+ * it by name, writes the struct of version 0.1.0: up to and with `reserved`. */
 MNISTKIT_API void mnistkit_runner_options_init(mnistkit_runner_options* options);
+#define mnistkit_runner_options_init(options) \
+  mnistkit_runner_options_init_sized((options), sizeof(mnistkit_runner_options))
 
 /* Opens an artifact folder. `path` is UTF-8; `options` may be NULL. On failure *runner is NULL. */
 MNISTKIT_API mnistkit_status mnistkit_runner_open(const char* path,
@@ -100,9 +116,17 @@ MNISTKIT_API mnistkit_status mnistkit_runner_classify(mnistkit_runner* runner,
                                                       size_t prediction_count);
 
 /* Runs the artifact's golden digits. MNISTKIT_CHECK_FAILED if they do not come out right; the
- * report is written then too. Safe as above. */
+ * report is written then too, report_size bytes of it. Safe as above. */
+MNISTKIT_API mnistkit_status mnistkit_runner_self_check_sized(mnistkit_runner* runner,
+                                                              mnistkit_self_check* report,
+                                                              size_t report_size);
+
+/* mnistkit_runner_self_check(runner, &report) does it. The function itself, for whoever loads it by
+ * name, writes the struct of version 0.1.0: up to and with `passed`. */
 MNISTKIT_API mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner,
                                                         mnistkit_self_check* report);
+#define mnistkit_runner_self_check(runner, report) \
+  mnistkit_runner_self_check_sized((runner), (report), sizeof(mnistkit_self_check))
 
 /* Writes the edition of the int8 definition (docs/int8.md) that the net is of, 0 where the
  * precision is not int8. Edition 1 may give other digits on a CPU without an int8 dot product. */

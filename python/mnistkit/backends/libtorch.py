@@ -56,6 +56,7 @@ class _Options(ctypes.Structure):
         ("warmup_count", ctypes.c_size_t),
         ("max_batch", ctypes.c_int64),
         ("cuda_graphs", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
     )
 
 
@@ -71,9 +72,9 @@ class _Api:
             ) from error
         self.last_error = library.mnistkit_last_error
         self.last_error.restype = ctypes.c_char_p
-        self.options_init = library.mnistkit_runner_options_init
+        self.options_init = library.mnistkit_runner_options_init_sized
         self.options_init.restype = None
-        self.options_init.argtypes = [ctypes.POINTER(_Options)]
+        self.options_init.argtypes = [ctypes.POINTER(_Options), ctypes.c_size_t]
         self.open = library.mnistkit_runner_open
         self.open.argtypes = [
             ctypes.c_char_p,
@@ -164,7 +165,7 @@ class LibtorchBackend(Backend):
         artifact.file(self.format, precision)
         api = _api(library)
         options = _Options()
-        api.options_init(options)
+        api.options_init(options, ctypes.sizeof(options))
         options.device = check_device(device).encode()
         options.precision = precision.encode()
         options.threads = threads

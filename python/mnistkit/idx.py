@@ -18,7 +18,7 @@ import struct
 import zlib
 from math import prod
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -59,19 +59,28 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         if not where.is_file():
             raise InputError(f"{where}: not a plain file; wanted an IDX file: name the file itself")
         with where.open("rb") as raw:
-            compressed = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            if compressed:
-                with gzip.GzipFile(fileobj=raw) as stream:
-                    return _read(cast("IO[bytes]", stream), where)
-            return _read(raw, where)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
-        raise InputError(
-            f"{where}: damaged gzip data ({fault}); wanted a whole file: fetch or copy it again"
-        ) from fault
+            return read_idx_stream(raw, where)
     except OSError as fault:
         raise InputError(
             f"{where}: cannot be read ({fault.strerror or fault}): check its permissions"
+        ) from fault
+
+
+def read_idx_stream(raw: BinaryIO, where: Path) -> npt.NDArray[np.uint8]:
+    """Read IDX as :func:`read_idx` does, from an open stream at its start; ``where`` names it.
+
+    A gzip file of several members, one after the other, is read whole.
+    """
+    compressed = raw.read(2) == _GZIP_MAGIC
+    raw.seek(0)
+    if not compressed:
+        return _read(raw, where)
+    try:
+        with gzip.GzipFile(fileobj=raw) as stream:
+            return _read(cast("IO[bytes]", stream), where)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
+        raise InputError(
+            f"{where}: damaged gzip data ({fault}); wanted a whole file: fetch or copy it again"
         ) from fault
 
 

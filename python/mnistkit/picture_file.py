@@ -116,9 +116,7 @@ def check_kind(start: bytes, where: Path) -> None:
     """Refuse a file that is nothing we read, by its first bytes, for what it is."""
     wanted = f"wanted {WANTED} or an IDX file of images"
     if not start:
-        raise InputError(
-            f"{where}: empty, so not a picture in a known format; {wanted}: save it again"
-        )
+        raise InputError(f"{where}: an empty file; {wanted}: save it again")
     if other := _other(start):
         what, advice = other
         raise InputError(f"{where}: {what}, which is not read here; {wanted}: {advice}")

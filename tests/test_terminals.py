@@ -1,4 +1,4 @@
-"""Terminals, pipes, disks and users that are not what a program hopes for: a message, no traceback."""
+"""Terminals, pipes, disks and users that a program does not hope for: a message, no traceback."""
 
 from __future__ import annotations
 

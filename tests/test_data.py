@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mnistkit import data
+from mnistkit import data, datafiles
 from mnistkit.errors import InputError, MissingError, UsageError
 from mnistkit.idx import write_idx
 
@@ -26,6 +27,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def blank_is_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the blank files for MNIST's: what is inside is checked."""
+    for file, what in ((IMAGES, "test images"), (LABELS, "test labels")):
+        digest = hashlib.sha256((folder / "MNIST" / "raw" / file).read_bytes()).hexdigest()
+        monkeypatch.setitem(datafiles._CONTENT, digest, what)
+
+
+@pytest.mark.usefixtures("blank_is_mnist")
 def test_plain_idx_files_load(folder: Path) -> None:
     digits = data.load("mnist", "test", folder, download=False)
     assert digits.images.shape == (10_000, 1, 28, 28)
@@ -33,6 +43,7 @@ def test_plain_idx_files_load(folder: Path) -> None:
     assert digits.labels[:3].tolist() == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("blank_is_mnist")
 def test_mnistkit_data_is_searched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNISTKIT_DATA", str(folder))
     assert len(data.load("mnist", "test", download=False)) == 10_000

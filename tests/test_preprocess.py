@@ -260,8 +260,9 @@ def test_faulty_files_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.Mo
         write_idx(tmp_path / "written", array)
         return (tmp_path / "written").read_bytes()
 
-    refused("not a picture in a known format; wanted PNG", b"")
-    refused("not a picture in a known format; wanted PNG", b"GIF89a and so on")
+    refused("an empty file; wanted PNG", b"")
+    refused("damaged or cut short", b"GIF89a and so on")
+    refused("not a picture in a known format; wanted PNG", b"a note, no picture")
     refused("damaged or cut short", png.getvalue()[:200])
     refused("damaged or cut short", jpeg.getvalue()[:1000])
     refused("truncated", idx(images[:, 0])[:-1])

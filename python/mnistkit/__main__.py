@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sys
 
+from mnistkit.terminal import program
+
 
 def main() -> None:
+    """Run :func:`command_line` and end the process."""
+    program(command_line)
+
+
+def command_line() -> None:
     """Print an SDK path for ``--cmake-dir`` and ``--include-dir``, else run the command line."""
     if sys.argv[1:] in (["--cmake-dir"], ["--include-dir"]):
         from mnistkit import sdk
 
         print(sdk.cmake_dir() if sys.argv[1] == "--cmake-dir" else sdk.include_dir())
         return
-    from mnistkit.cli import run
+    from mnistkit.cli import app
 
-    run()
+    app()
 
 
 if __name__ == "__main__":

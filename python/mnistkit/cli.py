@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +33,7 @@ from mnistkit.cli_common import session as _session
 from mnistkit.cli_common import split as _split
 from mnistkit.cli_common import write_json as _write_json
 from mnistkit.errors import CheckError, UsageError
+from mnistkit.terminal import program
 
 app = typer.Typer(
     name="mnistkit",
@@ -325,7 +325,9 @@ def bench(
 
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG or IDX files.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Pictures or IDX files; - is standard input.")
+    ],
     model: Annotated[
         str | None,
         typer.Option(help="Artifact folder, run or pretrained net; default: the newest run."),
@@ -340,28 +342,43 @@ def predict(
 ) -> None:
     """Read digits from pictures of any size, dark on light or light on dark.
 
+    Reads PNG, JPEG, BMP, GIF, TIFF, WebP, PGM and PPM, and IDX. A file that cannot be read does not
+    stop the others: it is named, its row of the JSON has an error, and the exit code is 1.
+
     Examples:
       mnistkit predict seven.png photo.jpg --pretrained base
 
       mnistkit predict t10k-images-idx3-ubyte.gz --model out --backend onnxruntime --json -
     """
     with _session(quiet, verbose) as console:
-        from mnistkit.predict import open_model, predict_files
+        from mnistkit.predict import check_read, open_model, predict_files
 
         if pretrained:
             model = str(_chosen(model, pretrained).path)
-        with open_model(model, backend, precision, device) as predictor:
-            records = []
-            for record in predict_files(predictor, files):
-                records.append(record)
-                if json_file != Path("-"):
-                    likely = sorted(enumerate(record["probabilities"]), key=lambda p: -p[1])[:3]
-                    shown = "  ".join(f"{digit}: {p:.1%}" for digit, p in likely)
-                    console.result(
-                        f"{record['file']}[{record['index']}]  {record['digit']}  ({shown})"
-                    )
+        records = []
+        with (
+            open_model(model, backend, precision, device) as predictor,
+            console.bar("predict", hidden=console.results_on_terminal) as bar,
+        ):
+            for done, found in enumerate(predict_files(predictor, files), start=1):
+                records += found
+                for record in found:
+                    if "error" in record:
+                        if len(files) > 1:
+                            console.error(record["error"])
+                    elif json_file != Path("-"):
+                        console.result(_prediction(record))
+                bar.fraction(f"{done} of {len(files)} files", done / len(files))
         if json_file:
             _write_json(json_file, records)
+        check_read(records)
+
+
+def _prediction(record: dict[str, Any]) -> str:
+    """A record in one line: the digit, and the three likeliest."""
+    likely = sorted(enumerate(record["probabilities"]), key=lambda p: -p[1])[:3]
+    shown = "  ".join(f"{digit}: {p:.1%}" for digit, p in likely)
+    return f"{record['file']}[{record['index']}]  {record['digit']}  ({shown})"
 
 
 app.command()(cli_info.nets)
@@ -372,8 +389,5 @@ app.command("build-engine")(cli_trt.build_engine)
 
 
 def run() -> None:
-    """Entry point of the ``mnistkit`` program."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run the command line and end the process."""
+    program(app)

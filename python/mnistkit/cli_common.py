@@ -45,7 +45,10 @@ DirArgument = Annotated[
     typer.Argument(metavar="[DIR]", help="An artifact folder; default: the newest one here."),
 ]
 DataDirOption = Annotated[
-    Path | None, typer.Option(help="Folder with the data; else $MNISTKIT_DATA, the cache, the web.")
+    Path | None,
+    typer.Option(
+        help="Folder with the data, and no other; else $MNISTKIT_DATA, the cache, the web."
+    ),
 ]
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file.")

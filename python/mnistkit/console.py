@@ -70,9 +70,10 @@ class Console:
             self._err.print(f"warning: {message}", style="yellow", markup=False)
 
     @contextmanager
-    def bar(self, title: str) -> Iterator[WorkBar]:
-        """A bar for work that is counted."""
-        with self._progress(TextColumn("{task.description}"), BarColumn()) as progress:
+    def bar(self, title: str, *, hidden: bool = False) -> Iterator[WorkBar]:
+        """A bar for work that is counted; ``hidden`` where results run down the terminal anyway."""
+        columns = TextColumn("{task.description}"), BarColumn()
+        with self._progress(*columns, hidden=hidden) as progress:
             yield WorkBar(self, progress, title)
 
     @contextmanager
@@ -93,8 +94,14 @@ class Console:
         """Whether bars can be drawn."""
         return self._err.is_terminal and not self._quiet
 
-    def _progress(self, *columns: Any) -> Progress:
-        return Progress(*columns, console=self._err, disable=not self.interactive, transient=True)
+    @property
+    def results_on_terminal(self) -> bool:
+        """Whether results and bars would be drawn over one another."""
+        return self._out.is_terminal
+
+    def _progress(self, *columns: Any, hidden: bool = False) -> Progress:
+        disable = hidden or not self.interactive
+        return Progress(*columns, console=self._err, disable=disable, transient=True)
 
 
 class WorkBar:

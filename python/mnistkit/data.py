@@ -8,23 +8,22 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mnistkit import datafiles
+from mnistkit.datafiles import Split
 from mnistkit.errors import InputError, MissingError, UsageError
-from mnistkit.idx import read_idx
+from mnistkit.idx import read_idx, read_idx_int32
 from mnistkit.paths import cache_dir
 
 DATASETS = ("mnist", "qmnist", "emnist-digits", "usps", "fashion", "kmnist", "digits")
-Split = Literal["train", "test"]
-
-# Datasets in MNIST's own four files: torchvision's class and its folder below the data root.
-_IDX_CLASSES = {"mnist": "MNIST", "fashion": "FashionMNIST", "kmnist": "KMNIST"}
+_SAME_NAMES = ("mnist", "fashion", "kmnist")  # their files are called the same
 _COUNTS = {"train": 60_000, "test": 10_000}
-_PREFIX = {"train": "train", "test": "t10k"}
+_EMNIST_COUNTS = {"train": 240_000, "test": 40_000}
 _DIGITS_TEST = 497  # of scikit-learn's 1,797 scans; the other 1,300 train
 
 
@@ -62,28 +61,35 @@ class DatasetWarning(UserWarning):
 def load(name: str, split: Split, data_dir: Path | None = None, *, download: bool = True) -> Digits:
     """Load one split of a dataset.
 
-    Searches ``data_dir``, ``$MNISTKIT_DATA`` and the user's cache folder, then downloads into
-    the cache through torchvision. ``auto`` is MNIST where it can be had, otherwise scikit-learn's
-    ``digits`` with a :class:`DatasetWarning`. Raises :class:`UsageError` for an unknown name,
-    :class:`InputError` for a damaged file and :class:`MissingError` where nothing is found.
+    Where ``data_dir`` is given the data is there or the call fails. Else ``$MNISTKIT_DATA`` and the
+    user's cache folder are searched, and then torchvision downloads into the cache. ``auto`` is
+    MNIST where it can be had, otherwise scikit-learn's ``digits`` with a :class:`DatasetWarning`
+    (not with a ``data_dir``). Raises :class:`UsageError` for an unknown name and for ``digits``
+    with a ``data_dir``, :class:`InputError` for a damaged file and :class:`MissingError` where
+    nothing is found.
     """
     if split not in ("train", "test"):
         raise UsageError(f"split must be 'train' or 'test', got {split!r}")
     name = resolve(name, data_dir, download=download)
     if name == "digits":
+        if data_dir is not None:
+            raise UsageError(
+                f"dataset 'digits' comes with scikit-learn and is not read from {data_dir}; leave "
+                "out --data-dir, or name a dataset that is there with --dataset"
+            )
         return _load_digits(split)
-    if name in _IDX_CLASSES:
-        return _load_idx(name, split, data_dir, download)
-    return _load_torchvision(name, split, data_dir, download)
+    return _load_files(name, split, data_dir, download)
 
 
 def search_path(data_dir: Path | None = None) -> list[Path]:
-    """The folders that are searched for datasets, in order."""
-    if data_dir is not None and not data_dir.is_dir():
-        raise MissingError(f"data folder {data_dir} does not exist; name one that does")
+    """The folders that are searched, in order; ``data_dir`` alone where it is given."""
+    if data_dir is not None:
+        if not data_dir.is_dir():
+            fault = "is not a folder" if data_dir.exists() else "does not exist"
+            raise MissingError(f"data folder {data_dir} {fault}; name one that does")
+        return [data_dir]
     named = os.environ.get("MNISTKIT_DATA")
-    roots = [data_dir, Path(named) if named else None, cache_dir() / "data"]
-    return [root for root in roots if root is not None]
+    return [*([Path(named)] if named else []), cache_dir() / "data"]
 
 
 def resolve(name: str, data_dir: Path | None = None, *, download: bool = True) -> str:
@@ -93,8 +99,10 @@ def resolve(name: str, data_dir: Path | None = None, *, download: bool = True) -
     if name != "auto":
         raise UsageError(f"unknown dataset {name!r}; known: auto, {', '.join(DATASETS)}")
     try:
-        _load_idx("mnist", "test", data_dir, download)
+        _load_files("mnist", "test", data_dir, download)
     except MissingError as error:
+        if data_dir is not None:
+            raise
         warnings.warn(
             "MNIST is not here and could not be downloaded: using scikit-learn's 'digits' "
             "(1,797 real scans of 8x8 pixels) INSTEAD. Figures below are not MNIST figures. "
@@ -121,59 +129,68 @@ def _load_digits(split: Split) -> Digits:
     return Digits("digits", images[part].contiguous(), labels[part].contiguous())
 
 
-def _load_idx(name: str, split: Split, data_dir: Path | None, download: bool) -> Digits:
-    class_name = _IDX_CLASSES[name]
-    files = [f"{_PREFIX[split]}-{part}-ubyte" for part in ("images-idx3", "labels-idx1")]
-    folders = [root / class_name / "raw" for root in search_path(data_dir)]
-    found = next(filter(None, (_both(folder, files) for folder in folders)), None)
+def _load_files(name: str, split: Split, data_dir: Path | None, download: bool) -> Digits:
+    roots = search_path(data_dir)
+    found = next(filter(None, (datafiles.find(name, split, root) for root in roots)), None)
     if found is None:
-        if not download:
-            raise _not_found(name, folders)
-        folder = _download(name, split, folders)
-        found = _both(folder / class_name / "raw", files)
+        if not download or data_dir is not None:
+            raise datafiles.not_found(name, split, roots)
+        target = cache_dir() / "data"
+        _download(name, split, target, roots)
+        found = datafiles.find(name, split, target)
         if found is None:
-            raise _not_found(name, folders)
+            raise datafiles.not_found(name, split, roots)
+    if name == "usps":
+        return _usps(found[0])
     images_file, labels_file = found
-    for path in found:
-        _check_md5(path, class_name)
-    images, labels = read_idx(images_file), read_idx(labels_file)
+    images = read_idx(images_file)
+    labels: np.ndarray[Any, Any]
+    if name == "qmnist":
+        rows = read_idx_int32(labels_file)
+        # The first column is the digit; the first 10,000 test images are MNIST's.
+        labels = rows[:, 0] if rows.ndim == 2 else rows
+        if split == "test":
+            images, labels = images[: _COUNTS["test"]], labels[: _COUNTS["test"]]
+    else:
+        labels = read_idx(labels_file)
     _check_pair(name, split, images, labels, images_file, labels_file)
+    if name in _SAME_NAMES:
+        datafiles.check_content(name, split, "images", images, images_file)
+        datafiles.check_content(name, split, "labels", labels, labels_file)
+        if name != "mnist":
+            _check_published(name, images_file, labels_file)
+    tensor = torch.from_numpy(images)
+    if name == "emnist-digits":
+        tensor = tensor.transpose(1, 2)  # EMNIST's files are stored transposed
     return Digits(
-        name, torch.from_numpy(images)[:, None].contiguous(), torch.from_numpy(labels).long()
+        name, tensor[:, None].contiguous(), torch.from_numpy(labels.astype(np.int64)).contiguous()
     )
 
 
-def _both(folder: Path, files: list[str]) -> tuple[Path, Path] | None:
-    paths = []
-    for file in files:
-        candidates = (folder / file, folder / f"{file}.gz")
-        paths.append(next((path for path in candidates if path.is_file()), None))
-    return (paths[0], paths[1]) if paths[0] and paths[1] else None
+def _usps(path: Path) -> Digits:
+    scans, labels = datafiles.read_usps(path)
+    # 16x16: enlarged to 20x20 and framed, as MNIST's digits are.
+    small = torch.from_numpy(scans).float()[:, None]
+    large = torch.nn.functional.interpolate(small, 20, mode="bilinear", align_corners=False)
+    images = torch.nn.functional.pad(large, (4, 4, 4, 4)).round().to(torch.uint8)
+    return Digits("usps", images.contiguous(), torch.from_numpy(labels))
 
 
-def _not_found(name: str, folders: list[Path], why: str = "") -> MissingError:
-    looked = ", ".join(str(folder) for folder in folders)
-    return MissingError(
-        f"dataset {name!r} not found; looked in {looked}{why}. Put its four IDX files (plain or "
-        f".gz) into one of them, name a folder with --data-dir or MNISTKIT_DATA, or use "
-        f"--dataset digits, which needs no download"
-    )
-
-
-def _check_md5(path: Path, class_name: str) -> None:
-    """Hold a compressed file against torchvision's published checksum."""
+def _check_published(name: str, *paths: Path) -> None:
+    """Warn of a compressed file that is not the published one: what is inside is not known here."""
     import torchvision.datasets as tv
 
-    known = dict(getattr(tv, class_name).resources)
-    wanted = known.get(path.name)
-    if wanted is None:
-        return
-    got = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    if got != wanted:
-        raise InputError(
-            f"{path}: wrong checksum (md5 {got}, wanted {wanted}): the file is truncated or "
-            f"altered; delete it and fetch it again"
-        )
+    known = dict(getattr(tv, datafiles.LAYOUTS[name].folder).resources)
+    for path in paths:
+        wanted = known.get(path.name)
+        if wanted is None:
+            continue
+        if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != wanted:
+            warnings.warn(
+                f"{path} is not the file that {name} was published in (another md5): it may have "
+                "been compressed again, or altered; fetch it again to be sure",
+                stacklevel=4,
+            )
 
 
 def _check_pair(
@@ -196,72 +213,37 @@ def _check_pair(
             f"{labels_file}: {len(labels)} labels for the {len(images)} images of "
             f"{images_file.name}; the two files do not belong together, {fix}"
         )
-    if len(images) != _COUNTS[split]:
+    counts = _EMNIST_COUNTS if name == "emnist-digits" else _COUNTS
+    if len(images) != counts[split]:
         raise InputError(
-            f"{images_file}: {len(images)} images, wanted {_COUNTS[split]} "
-            f"for {name} {split}; {fix}"
+            f"{images_file}: {len(images)} images, wanted {counts[split]} for {name} {split}; {fix}"
         )
-    if int(labels.max()) > 9:
-        raise InputError(
-            f"{labels_file}: holds label {int(labels.max())}, wanted 0 to 9: mislabelled; {fix}"
-        )
+    if not 0 <= int(labels.min()) <= int(labels.max()) <= 9:
+        wrong = int(labels.max()) if labels.max() > 9 else int(labels.min())
+        raise InputError(f"{labels_file}: holds label {wrong}, wanted 0 to 9: mislabelled; {fix}")
 
 
-def _download(name: str, split: Split, folders: list[Path]) -> Path:
-    target = cache_dir() / "data"
-    _torchvision(name, split, target, folders, download=True)
-    return target
-
-
-def _load_torchvision(name: str, split: Split, data_dir: Path | None, download: bool) -> Digits:
-    roots = search_path(data_dir)
-    for root in roots:
-        if dataset := _torchvision(name, split, root, roots, download=False):
-            return _from_torchvision(name, dataset)
-    if not download:
-        raise _not_found(name, roots)
-    return _from_torchvision(
-        name, _torchvision(name, split, cache_dir() / "data", roots, download=True)
-    )
-
-
-def _torchvision(
-    name: str, split: Split, root: Path, searched: list[Path], *, download: bool
-) -> Any:
-    """Return torchvision's dataset at ``root``; None where it is absent and not to be fetched."""
+def _download(name: str, split: Split, target: Path, searched: list[Path]) -> None:
+    """Let torchvision fetch a dataset; :class:`MissingError` where it cannot."""
     import torchvision.datasets as tv
 
     train = split == "train"
     try:
-        if download:
-            root.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         match name:
             case "qmnist":
                 what = "train" if train else "test10k"
-                return tv.QMNIST(root, what=what, compat=True, download=download)
+                tv.QMNIST(target, what=what, compat=True, download=True)
             case "emnist-digits":
-                return tv.EMNIST(root, split="digits", train=train, download=download)
+                tv.EMNIST(target, split="digits", train=train, download=True)
             case "usps":
-                return tv.USPS(root, train=train, download=download)
+                tv.USPS(target, train=train, download=True)
             case _:
-                return getattr(tv, _IDX_CLASSES[name])(root, train=train, download=download)
-    except (RuntimeError, FileNotFoundError, OSError) as error:
-        if not download:
-            return None
+                cls = getattr(tv, datafiles.LAYOUTS[name].folder)
+                cls(target, train=train, download=True)
+    except (RuntimeError, OSError) as error:
         why = " ".join(str(error).split())
-        raise _not_found(name, searched, f"; the download failed: {why}") from error
-
-
-def _from_torchvision(name: str, dataset: Any) -> Digits:
-    images = torch.as_tensor(np.asarray(dataset.data))
-    labels = torch.as_tensor(np.asarray(dataset.targets)).long()
-    if name == "emnist-digits":
-        images = images.transpose(1, 2)  # EMNIST's files are stored transposed
-    if name == "usps":  # 16x16: enlarged to 20x20 and framed, as MNIST's digits are
-        small = images.float()[:, None]
-        large = torch.nn.functional.interpolate(small, 20, mode="bilinear", align_corners=False)
-        images = torch.nn.functional.pad(large, (4, 4, 4, 4)).round().to(torch.uint8)[:, 0]
-    return Digits(name, images[:, None].contiguous(), labels)
+        raise datafiles.not_found(name, split, searched, f"; the download failed: {why}") from error
 
 
 def batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

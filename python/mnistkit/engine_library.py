@@ -14,6 +14,7 @@ from pathlib import Path
 from mnistkit import __version__, sdk
 from mnistkit.errors import MissingError
 from mnistkit.paths import cache_dir, cannot_write
+from mnistkit.terminal import program
 
 LIBRARY_VARIABLE = "MNISTKIT_ENGINE_LIBRARY"
 BUILD_COMMAND = "python -m mnistkit.engine_library"
@@ -108,4 +109,4 @@ def _cached() -> Path:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{build_engine()}\n")
+    program(lambda: print(build_engine()))

@@ -18,7 +18,7 @@ import struct
 import zlib
 from math import prod
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,10 @@ _UINT8 = 0x08
 _MAX_DIMS = 4
 _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
-_TYPES = {0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
+_INT32 = 0x0C
+_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32"}
+_TYPES[0x0E] = "float64"
+_PEOPLE = {_UINT8: "unsigned bytes", _INT32: "integers of 32 bits"}
 
 
 def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
@@ -52,26 +55,44 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         InputError: the file is missing or unreadable, is not IDX of type 0x08, is larger than
             ``MAX_BYTES``, or is shorter or longer than its header says.
     """
-    where = Path(path)
+    return _read_file(Path(path), _UINT8)
+
+
+def _read_file(where: Path, kind: int) -> npt.NDArray[np.uint8]:
     try:
         if not where.exists():
             raise InputError(f"{where}: no such file; wanted an IDX file: check the path")
         if not where.is_file():
             raise InputError(f"{where}: not a plain file; wanted an IDX file: name the file itself")
         with where.open("rb") as raw:
-            compressed = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            if compressed:
-                with gzip.GzipFile(fileobj=raw) as stream:
-                    return _read(cast("IO[bytes]", stream), where)
-            return _read(raw, where)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
-        raise InputError(
-            f"{where}: damaged gzip data ({fault}); wanted a whole file: fetch or copy it again"
-        ) from fault
+            return read_idx_stream(raw, where, kind)
     except OSError as fault:
         raise InputError(
             f"{where}: cannot be read ({fault.strerror or fault}): check its permissions"
+        ) from fault
+
+
+def read_idx_int32(path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
+    """Read an IDX file of int32, QMNIST's labels say; as :func:`read_idx` else."""
+    parts = _read_file(Path(path), _INT32)
+    return parts.view(">i4")[..., 0].astype(np.int32)
+
+
+def read_idx_stream(raw: BinaryIO, where: Path, kind: int = _UINT8) -> npt.NDArray[np.uint8]:
+    """Read IDX as :func:`read_idx` does, from an open stream at its start; ``where`` names it.
+
+    A gzip file of several members, one after the other, is read whole.
+    """
+    compressed = raw.read(2) == _GZIP_MAGIC
+    raw.seek(0)
+    if not compressed:
+        return _read(raw, where, kind)
+    try:
+        with gzip.GzipFile(fileobj=raw) as stream:
+            return _read(cast("IO[bytes]", stream), where, kind)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
+        raise InputError(
+            f"{where}: damaged gzip data ({fault}); wanted a whole file: fetch or copy it again"
         ) from fault
 
 
@@ -108,8 +129,11 @@ def write_idx(path: str | os.PathLike[str], array: npt.NDArray[np.uint8]) -> Non
         temporary.write_bytes(data)
 
 
-def _read(stream: IO[bytes], where: Path) -> npt.NDArray[np.uint8]:
-    shape = _read_header(stream, where)
+def _read(stream: IO[bytes], where: Path, kind: int = _UINT8) -> npt.NDArray[np.uint8]:
+    """The array's bytes; of int32, four in a last dimension of their own."""
+    shape = _read_header(stream, where, kind)
+    if kind == _INT32:
+        shape = (*shape, 4)
     size = prod(shape)
     if size > MAX_BYTES:
         raise InputError(
@@ -135,7 +159,7 @@ def _read(stream: IO[bytes], where: Path) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
 
-def _read_header(stream: IO[bytes], where: Path) -> tuple[int, ...]:
+def _read_header(stream: IO[bytes], where: Path, kind: int) -> tuple[int, ...]:
     magic = stream.read(4)
     if len(magic) < 4:
         raise InputError(
@@ -147,11 +171,11 @@ def _read_header(stream: IO[bytes], where: Path) -> tuple[int, ...]:
             f"{where}: starts with bytes {magic.hex(' ')}; an IDX file of unsigned bytes starts "
             "with 00 00 08: this is another format"
         )
-    if magic[2] != _UINT8:
+    if magic[2] != kind:
         found = _TYPES.get(magic[2], "unknown")
         raise InputError(
-            f"{where}: element type 0x{magic[2]:02x} ({found}); wanted 0x08 (uint8): "
-            "convert the file to unsigned bytes"
+            f"{where}: element type 0x{magic[2]:02x} ({found}); wanted 0x{kind:02x} "
+            f"({_TYPES[kind]}): convert the file to {_PEOPLE[kind]}"
         )
     ndim = magic[3]
     if not 1 <= ndim <= _MAX_DIMS:

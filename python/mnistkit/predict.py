@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,52 @@ import numpy as np
 from mnistkit import backends
 from mnistkit.artifact import MANIFEST, Artifact
 from mnistkit.backends.base import Predictor
-from mnistkit.errors import UsageError
+from mnistkit.errors import CheckError, InputError, UsageError
 from mnistkit.preprocess import read_images
 
+_NAMED = 5  # files that the last message names
 
-def predict_files(predictor: Predictor, files: Sequence[Path]) -> Iterable[dict[str, Any]]:
-    """Yield one record per picture: ``file, index, digit, confidence, probabilities``."""
+
+def predict_files(predictor: Predictor, files: Sequence[Path]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records of each file in turn; one that cannot be read does not stop the others.
+
+    A record is ``file, index, digit, confidence, probabilities``, one per picture, or ``file,
+    error`` for a file that holds no digits we can read.
+    """
     for file in files:
-        images = np.asarray(read_images(file))
-        for index, probabilities in enumerate(softmax(predictor.logits(images))):
-            digit = int(probabilities.argmax())
-            yield {
+        try:
+            images = np.asarray(read_images(file))
+        except InputError as error:
+            yield [{"file": str(file), "error": str(error)}]
+            continue
+        yield [
+            {
                 "file": str(file),
                 "index": index,
-                "digit": digit,
-                "confidence": float(probabilities[digit]),
+                "digit": int(probabilities.argmax()),
+                "confidence": float(probabilities.max()),
                 "probabilities": [round(float(p), 6) for p in probabilities],
             }
+            for index, probabilities in enumerate(softmax(predictor.logits(images)))
+        ]
+
+
+def check_read(records: Sequence[dict[str, Any]]) -> None:
+    """Refuse records with errors.
+
+    Raises :class:`CheckError` where some files were read and others not, :class:`InputError` where
+    none was.
+    """
+    failed = [record for record in records if "error" in record]
+    if not failed:
+        return
+    if len(records) == 1:
+        raise InputError(failed[0]["error"])
+    files = len({record["file"] for record in records})
+    names = ", ".join(record["file"] for record in failed[:_NAMED])
+    more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    said = f"{len(failed)} of {files} files could not be read: {names}{more}"
+    raise InputError(said) if len(failed) == len(records) else CheckError(said)
 
 
 def open_model(name: str | None, backend: str, precision: str, device: str = "cpu") -> Predictor:

@@ -9,22 +9,17 @@ of handwritten digits"). :func:`to_mnist` does the same with a scan, a photo or 
 from __future__ import annotations
 
 import os
-import struct
-import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from mnistkit import picture_file
 from mnistkit.errors import InputError
-from mnistkit.idx import read_idx
+from mnistkit.idx import read_idx_stream
 from mnistkit.ink import Floats, Ink, find_ink
 from mnistkit.strokes import BOX, SIDE
-
-FORMATS = ("PNG", "JPEG", "BMP", "PPM")
-"""Formats of pictures that are read, beside IDX."""
 
 MAX_PIXELS = 80_000_000
 """Largest picture read, in pixels."""
@@ -41,8 +36,9 @@ def read_images(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Read digits from a file: one from a picture, all from an IDX file.
 
     Args:
-        path: a PNG, JPEG or BMP picture of one handwritten digit, or an IDX file of images
-            (``t10k-images-idx3-ubyte``, plain or gzip). Which it is is found from its contents.
+        path: a picture of one handwritten digit (PNG, JPEG, BMP, GIF, TIFF, WebP, PGM or PPM; the
+            first frame or page), or an IDX file of images (``t10k-images-idx3-ubyte``, plain or
+            gzip). Which it is is found from its contents. ``-`` is standard input.
 
     Returns:
         uint8 ``(N, 1, 28, 28)``, 0 background, 255 ink. A picture goes through :func:`to_mnist`;
@@ -53,24 +49,21 @@ def read_images(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
             images of another size), or its picture shows no digit.
     """
     where = Path(path)
-    try:
-        with where.open("rb") as stream:
-            start = stream.read(4)
-    except OSError as fault:
-        raise InputError(
-            f"{where}: cannot be read ({fault.strerror or fault}); wanted a picture "
-            f"({', '.join(FORMATS)}) or an IDX file of images: check the path"
-        ) from fault
-    if start[:2] in (b"\x1f\x8b", b"\x00\x00"):
-        images = read_idx(where)
-        if images.shape[1:] != (SIDE, SIDE):
-            what = "labels" if images.ndim == 1 else "an array"
-            raise InputError(
-                f"{where}: holds {what} of shape {images.shape}; wanted images, "
-                f"(N, {SIDE}, {SIDE}): name MNIST's images file, or a picture"
-            )
-        return images[:, np.newaxis]
-    picture = _open(where)
+    with picture_file.opened(where) as stream:
+        start = stream.read(picture_file.START)
+        stream.seek(0)
+        picture_file.check_kind(start, where)
+        if not picture_file.is_idx(start):
+            picture = picture_file.decode(stream, where, MAX_PIXELS)
+        else:
+            images = read_idx_stream(stream, where)
+            if images.shape[1:] != (SIDE, SIDE):
+                what = "labels" if images.ndim == 1 else "an array"
+                raise InputError(
+                    f"{where}: holds {what} of shape {images.shape}; wanted images, "
+                    f"(N, {SIDE}, {SIDE}): name MNIST's images file, or a picture"
+                )
+            return images[:, np.newaxis]
     try:
         return to_mnist(picture)[np.newaxis]
     except InputError as fault:
@@ -118,34 +111,6 @@ def to_mnist(picture: Image.Image | npt.NDArray[np.uint8]) -> npt.NDArray[np.uin
     return _centred(_scaled(ink))
 
 
-def _open(where: Path) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of sizes that to_mnist refuses by name.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(where, formats=FORMATS) as opened:
-                width, height = opened.size
-                if width * height > MAX_PIXELS:
-                    raise InputError(
-                        f"{where}: {width} by {height} pixels; wanted at most {MAX_PIXELS} in all: "
-                        "scale it down or crop it to the digit"
-                    )
-                opened.load()
-                # A phone writes down how it was held and leaves the turning to the reader.
-                return ImageOps.exif_transpose(opened)
-    except UnidentifiedImageError as fault:
-        raise InputError(
-            f"{where}: not a picture in a known format; wanted {', '.join(FORMATS)} or an IDX "
-            "file of images: convert it"
-        ) from fault
-    except Image.DecompressionBombError as fault:
-        raise InputError(f"{where}: {fault}: scale it down or crop it to the digit") from fault
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as fault:
-        raise InputError(
-            f"{where}: damaged or cut short ({fault}); wanted a whole picture: save it again"
-        ) from fault
-
-
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
     if array.shape == (1, SIDE, SIDE):
         array = array[0]
@@ -168,11 +133,10 @@ def _planes(image: Image.Image) -> Floats:
     if image.mode[0] in "IF":
         levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
         if image.mode.startswith("I;16") or levels.max() > 255:
-            # 16 bits, or 12 as cameras and scanners write them
-            white = np.float32(4095 if levels.max() <= 4095 else 65535)
-            levels = (levels * np.float32(255) / white).round()
-        grey = Image.fromarray(np.clip(levels, 0, 255).astype(np.float32))
-        return np.asarray(grey.reduce(factor), dtype=np.float32)[:, :, np.newaxis]
+            image = picture_file.eight_bits(image)
+        else:
+            grey = Image.fromarray(np.clip(levels, 0, 255).astype(np.float32))
+            return np.asarray(grey.reduce(factor), dtype=np.float32)[:, :, np.newaxis]
     if image.mode == "La":
         image = image.convert("LA")  # Pillow converts it to nothing else
     if image.has_transparency_data:

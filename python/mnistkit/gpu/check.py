@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from mnistkit.gpu import probe
 from mnistkit.gpu.check_parts import PARTS, Setup
 from mnistkit.gpu.flavor import FLAVORS
 from mnistkit.paths import write_text
+from mnistkit.terminal import program
 
 _PACKAGES = (
     *("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "pycuda"),
@@ -121,4 +121,4 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

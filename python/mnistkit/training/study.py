@@ -27,6 +27,7 @@ from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.paths import write_text
 from mnistkit.quantization.quantize import METHODS, quantize_source, summarize, write_run
 from mnistkit.source import PRETRAINED, Source, load_run, pretrained
+from mnistkit.terminal import program
 from mnistkit.training import checkpoint, devices, loop
 from mnistkit.training.recipe import recipe_for
 
@@ -181,4 +182,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

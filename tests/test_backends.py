@@ -8,7 +8,6 @@ import pytest
 from mnistkit import backends
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Predictor
-from mnistkit.backends.tolerances import TOLERANCES
 from mnistkit.errors import InputError, MissingError, UsageError
 
 CASES = [
@@ -40,7 +39,7 @@ def test_logits_match_the_reference(artifact: Artifact, name: str, precision: st
     if precision == "int8":  # the golden logits are those of the fp32 net
         with load(artifact, "reference", "int8") as reference:
             expected = reference.logits(images)
-    assert np.abs(logits - expected).max() <= TOLERANCES[precision].max_abs_diff
+    assert np.abs(logits - expected).max() <= backends.get(name).tolerance(precision).max_abs_diff
 
 
 @pytest.mark.parametrize(("name", "precision"), CASES)
@@ -57,7 +56,8 @@ def test_any_batch_size(
         if count:
             # Row by row the same as a small batch of its own.
             alone = predictor.logits(batch[-1:])
-            close = TOLERANCES[precision].max_abs_diff / 10
+            close = backends.get(name).tolerance(precision).max_abs_diff
+            close /= 1 if precision == "fp32" else 10
             assert np.abs(logits[-1:] - alone).max() <= close
 
 

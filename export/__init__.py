@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from mnistkit.artifact import (
     ALL_PRECISIONS,
     MANIFEST,
@@ -24,7 +25,7 @@ from mnistkit.artifact import (
     write_manifest,
 )
 from mnistkit.environment import versions
-from mnistkit.errors import UsageError
+from mnistkit.errors import CheckError, UsageError
 from mnistkit.nets.deploy import DeployGraph
 from mnistkit.paths import cannot_write, write_bytes
 
@@ -108,7 +109,7 @@ def export(
     except OSError as error:
         raise cannot_write(out, error) from error
     save_tensors(out / WEIGHTS, source.state, {"format": "mnistkit", "net": source.spec.name})
-    golden = _golden(graph, int8)
+    golden = _golden(graph, int8, fp16="fp16" in precisions)
     write_golden(out / "golden.npz", golden)
     entries = [
         file_entry(out / WEIGHTS, "weights", "fp32"),
@@ -182,13 +183,20 @@ def reference_logits(graph: DeployGraph, images: Any) -> Any:
         return DeployNet(graph)(torch.from_numpy(images)).numpy()
 
 
-def _golden(graph: DeployGraph, int8: Int8Graph | None) -> Golden:
+def _golden(graph: DeployGraph, int8: Int8Graph | None, *, fp16: bool) -> Golden:
     """The golden digits with the logits of each precision's own reference."""
     from mnistkit.golden import Golden, golden_digits
     from mnistkit.quantization import reference
 
     images, labels = golden_digits()
     logits = {"fp32": reference_logits(graph, images)}
+    if fp16:
+        logits["fp16"] = reference_logits(graph.rounded_to_fp16(), images)
+        if not np.isfinite(logits["fp16"]).all():
+            raise CheckError(
+                "fp16 cannot hold this net's weights: its logits are not finite; leave it out with "
+                "--precision fp32,int8"
+            )
     if int8 is not None:
         logits["int8"] = reference.logits(int8, images)
     return Golden(images, labels, logits, LABELS)

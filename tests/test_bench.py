@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from mnistkit import bench as benching
-from mnistkit import report
+from mnistkit import cli, report
 from mnistkit.artifact import Artifact
 from mnistkit.errors import CheckError, UsageError
+from mnistkit.export import export
+from mnistkit.source import Source
+from typer.testing import CliRunner
 
 ROW = {
     "backend",
@@ -39,21 +43,20 @@ def test_rows_are_whole_and_in_order(artifact: Artifact, tmp_path: Path) -> None
         duration=0.05,
         warmup=0.01,
     )
-    rows = figures["rows"]
-    assert [(row["batch"], row["end_to_end"]) for row in rows] == [
+    assert [(row.batch, row.end_to_end) for row in figures.rows] == [
         (1, False),
         (1, True),
         (16, False),
         (16, True),
     ]
-    for row in rows:
-        assert set(row) >= ROW
-        assert 0 < row["p50_us"] <= row["p90_us"] <= row["p95_us"] <= row["p99_us"]
-        assert row["images_per_second"] == pytest.approx(row["batch"] / row["p50_us"] * 1e6)
-        assert row["load_ms"] > 0
-        assert row["peak_rss_mb"] > 20
-        assert 0 < len(row["raw_us"]) <= 250
-    assert figures["environment"]["processor"]
+    for row in figures.rows:
+        assert set(row.to_json()) >= ROW
+        assert 0 < row.p50_us <= row.p90_us <= row.p95_us <= row.p99_us
+        assert row.images_per_second == pytest.approx(row.batch / row.p50_us * 1e6)
+        assert row.load_ms > 0
+        assert row.peak_rss_mb > 20
+        assert 0 < len(row.raw_us) <= 250
+    assert figures.environment["processor"]
     report.bench_table(figures)
     report.bench_plot(figures, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
@@ -92,17 +95,49 @@ def test_the_roofline_is_measured_beside_the_rows(artifact: Artifact) -> None:
         warmup=0.01,
         roofline=True,
     )
-    found = figures["roofline"]
+    found = figures.roofline
+    assert found is not None
     assert found["empty_call_us"] > 0
-    text = report.roofline_text(figures)
+    text = report.roofline_text(found)
     if found["kernels"] in ("vector128", "portable", "reference"):
         assert "not measured" in text
         return
     peaks = found["multiply_adds_per_second"]
     assert peaks["int8"] > peaks["fp32"] > 1e9
-    for row in figures["rows"]:
-        share = artifact.manifest["multiply_adds"] / row["p50_us"] * 1e6 / peaks[row["precision"]]
-        assert row["share_of_peak"] == pytest.approx(share)
-        assert 0 < row["share_of_peak"] < 1.5  # the machine's clock may change on the way
+    for row in figures.rows:
+        share = artifact.manifest["multiply_adds"] / row.p50_us * 1e6 / peaks[row.precision]
+        assert row.share_of_peak == pytest.approx(share)
+        assert 0 < row.share_of_peak < 1.5  # the machine's clock may change on the way
     assert "G multiply-adds/s in int8" in text
     assert report.bench_table(figures).columns[-1].header == "of peak"
+
+
+def test_a_folder_with_onnx_in_fp32_alone_is_measured(source: Source, tmp_path: Path) -> None:
+    """What the folder does not hold is listed, and the command ends well."""
+    out = export(source, tmp_path / "out", ["onnx"], ["fp32"])
+    done = CliRunner().invoke(
+        cli.app,
+        [
+            *("bench", str(out), "--batch", "1", "--duration", "0.03", "--warmup", "0"),
+            *("--json", str(tmp_path / "b.json"), "--plot", str(tmp_path / "b.png")),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    figures = json.loads((tmp_path / "b.json").read_text())
+    assert {row["precision"] for row in figures["rows"]} == {"fp32"}
+    assert "onnxruntime" in {row["backend"] for row in figures["rows"]}
+    absent = {one["backend"]: one["reason"] for one in figures["unavailable"]}
+    assert "holds no torchscript" in absent["torchscript"]
+    assert "unavailable: torchscript: the artifact holds no torchscript" in done.output
+    assert "c" not in absent  # timed where it is named
+
+
+def test_the_c_export_is_timed_where_it_is_named(artifact: Artifact) -> None:
+    from mnistkit import backends
+
+    if reason := backends.get("c").available():
+        pytest.skip(reason)
+    figures = benching.bench(
+        artifact, names=["c"], precisions=["int8"], batch_sizes=(1,), duration=0.03, warmup=0.0
+    )
+    assert [row.backend for row in figures.rows] == ["c", "c"]

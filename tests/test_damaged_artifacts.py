@@ -55,7 +55,7 @@ def golden_labels_permuted(artifact: Artifact, folder: Path) -> Path:
     golden = artifact.golden()
     made = folder.parent / f"{folder.name}.npz"
     write_golden(made, golden._replace(labels=golden.labels[::-1].copy()))
-    return with_file(artifact, folder, "golden.npz", made.read_bytes()).path
+    return with_file(artifact, folder, "golden", "all", made.read_bytes()).path
 
 
 def other_golden(artifact: Artifact, folder: Path) -> Path:
@@ -210,10 +210,8 @@ def test_a_wrong_model_under_a_right_hash_is_refused(
 ) -> None:
     format, load = loader
     precision, damage = MODELS[kind]
-    entry = artifact.find(format, precision)
-    assert entry is not None
     data = format_module(format).render(damage(artifact), precision)
-    said = load(with_file(artifact, tmp_path / "out", entry.name, data).path, precision)
+    said = load(with_file(artifact, tmp_path / "out", format, precision, data).path, precision)
     assert said is not None
     assert "self-check" in said
     assert precision in said

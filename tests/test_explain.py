@@ -11,9 +11,11 @@ from damage import negated, with_model
 from mnistkit import backends, bench, cpu, explain
 from mnistkit import verify as verifying
 from mnistkit.artifact import Artifact
+from mnistkit.compare import compare
 from mnistkit.data import Digits
 from mnistkit.errors import CheckError
 from mnistkit.export import torchscript
+from mnistkit.rows import Figures
 from test_cpu import CORTEX_A72, NEHALEM, SKYLAKE_X, ZEN3, ZEN5, arm, x86
 
 # What a loader says of the first edition is tested in test_int8_edition.py.
@@ -49,11 +51,18 @@ def reason(
         pytest.skip(missing)
     monkeypatch.setattr(cpu, "this_cpu", lambda: here)
     report = verifying.verify(artifact, digits, names=[name], precisions=["int8"], threads=1)
-    assert report["cpu"] == here.figures()
-    assert not report["passed"]
-    (row,) = report["rows"]
-    assert row["status"] == "failed"
-    return str(row["reason"])
+    assert report.cpu == here.figures()
+    assert not report.passed
+    (row,) = report.rows
+    assert row.status == "failed"
+    return str(row.reason)
+
+
+def figures(worst: float) -> Figures:
+    """Figures of a row whose logits are that far off."""
+    logits = np.full((1, 10), worst, np.float32)
+    exact = backends.get("reference").tolerance("int8")
+    return compare(logits, np.zeros_like(logits), 1, np.zeros(1, int), exact)[0]
 
 
 @pytest.mark.parametrize(
@@ -126,25 +135,24 @@ def test_a_damaged_file_is_not_put_on_the_cpu(
 
 def test_other_precisions_and_devices_are_not_explained(first: Artifact) -> None:
     backend = backends.get("torchscript")
-    row = {"precision": "int8", "device": "cpu", "max_abs_diff": 13.7}
-    assert explain.failed_row(row, backend, first, AVX2)
-    assert explain.failed_row({**row, "precision": "fp32"}, backend, first, AVX2) is None
-    assert explain.failed_row({**row, "device": "cuda:0"}, backend, first, AVX2) is None
+    off = figures(13.7)
+    assert explain.failed_row(off, "int8", "cpu", backend, first, AVX2)
+    assert explain.failed_row(off, "fp32", "cpu", backend, first, AVX2) is None
+    assert explain.failed_row(off, "int8", "cuda:0", backend, first, AVX2) is None
 
 
 @pytest.mark.parametrize("figure", [np.nan, np.inf])
 def test_sums_that_are_cut_off_are_finite(first: Artifact, figure: float) -> None:
-    row = {"precision": "int8", "device": "cpu", "max_abs_diff": figure}
-    text = explain.failed_row(row, backends.get("torchscript"), first, AVX2)
+    backend = backends.get("torchscript")
+    text = explain.failed_row(figures(figure), "int8", "cpu", backend, first, AVX2)
     assert text is not None
     assert "stay finite" in text
     assert SUSPECT in text
 
 
-@pytest.mark.parametrize("name", ["engine", "reference"])
+@pytest.mark.parametrize("name", ["engine", "c", "reference"])
 def test_what_keeps_to_the_definition_is_not_put_on_the_cpu(first: Artifact, name: str) -> None:
-    row = {"precision": "int8", "device": "cpu", "max_abs_diff": 2.0}
-    text = explain.failed_row(row, backends.get(name), first, AVX2)
+    text = explain.failed_row(figures(2.0), "int8", "cpu", backends.get(name), first, AVX2)
     assert text is not None
     assert f"{name} keeps to the definition on every CPU" in text
     assert SUSPECT in text

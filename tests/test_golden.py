@@ -125,12 +125,6 @@ def test_round_trip(tmp_path: Path, good: Golden, n: int, precisions: list[str])
     assert [entry.name for entry in tmp_path.iterdir()] == ["golden"]
 
 
-def test_each_precision_has_its_reference(good: Golden) -> None:
-    assert good.reference("fp16") is good.reference("fp32") is good.logits["fp32"]
-    assert good.reference("int8") is good.logits["int8"]
-    assert good._replace(logits={"fp32": good.logits["fp32"]}).reference("int8") is None
-
-
 def test_correct_counts_the_labels_that_the_logits_give(good: Golden) -> None:
     logits = np.zeros((20, 10), np.float32)
     logits[np.arange(20), good.labels] = 1

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from fake_gpu import FakeMemory, World, digits_of
 from mnistkit.artifact import Artifact
-from mnistkit.backends.tolerances import TOLERANCES
+from mnistkit.backends.tolerances import CUDA
 from mnistkit.data import Digits
 from mnistkit.errors import CheckError, MissingError
 from mnistkit.gpu import check, check_parts, memory, predictor, probe
 from mnistkit.gpu.check_parts import PARTS, Setup
 from mnistkit.gpu.predictor import TensorRtPredictor
+from mnistkit.rows import VerifyReport, VerifyRow
 from test_gpu_logic import Fixture
 
 
@@ -132,14 +133,15 @@ def test_a_copy_that_loses_bytes_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
         check_parts._round_trips(opened, 64)
 
 
-def verified(rows: dict[str, Any]) -> Callable[..., dict[str, Any]]:
-    def run(artifact: Any, digits: Any, *, names: list[str], device: str) -> dict[str, Any]:
+def verified(rows: dict[str, Any]) -> Callable[..., VerifyReport]:
+    def run(artifact: Any, digits: Any, *, names: list[str], device: str) -> VerifyReport:
         assert device == "cuda"
         found = rows[names[0]]
         if isinstance(found, Exception):
             raise found
-        row = {"backend": names[0], "precision": "fp32", "reason": None, "status": found}
-        return {"rows": [row | {"reason": "why" if found != "ok" else None}]}
+        reason = "why" if found != "ok" else None
+        row = VerifyRow(names[0], "fp32", device, False, "model-fp32.onnx", found, reason)
+        return VerifyReport({}, {}, {}, "digits", names, [], [], [row])
 
     return run
 
@@ -187,7 +189,7 @@ def test_every_part_has_its_place() -> None:
     for flavor in ("tensorrt", "tensorrt_rtx"):
         for part in ("accuracy", "beside torch", "threads", "batches", "graphs", "layers", "bench"):
             assert f"{flavor} {part}" in PARTS
-    assert set(TOLERANCES) == {"fp32", "fp16", "int8"}
+    assert set(CUDA) == {"fp32", "fp16", "int8"}
 
 
 @pytest.mark.skipif(probe.missing() is None, reason="there is a GPU here")

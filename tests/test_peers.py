@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mnistkit.backends.onnxruntime import OnnxRuntimeBackend
 from mnistkit.data import Digits
 from mnistkit.errors import ArtifactError, CheckError, MissingError, MnistkitError
 from mnistkit.export import onnx, torchscript
+from mnistkit.rows import VerifyReport
 from typer.testing import CliRunner
 
 QUICK: dict[str, Any] = {"batch_sizes": (1,), "duration": 0.03, "warmup": 0.0}
@@ -54,14 +56,14 @@ def test_a_wrong_peer_does_not_fail_the_run(
     wrong_for_the_peer: Artifact, digits_test: Digits
 ) -> None:
     figures = verifying.verify(wrong_for_the_peer, digits_test, precisions=["int8"], threads=1)
-    rows = {row["backend"]: row for row in figures["rows"]}
-    assert rows["openvino"]["status"] == "failed"
-    assert {name for name, row in rows.items() if row["peer"]} == {"openvino"}
-    assert figures["passed"]
-    status = [list(column.cells) for column in report.verify_table(figures).columns][2]
-    assert status[[row["backend"] for row in figures["rows"]].index("openvino")] == "wrong (peer)"
+    rows = {row.backend: row for row in figures.rows}
+    assert rows["openvino"].status == "failed"
+    assert {name for name, row in rows.items() if row.peer} == {"openvino"}
+    assert figures.passed
+    names, _, status = (list(each.cells) for each in report.verify_table(figures).columns[:3])
+    assert status[names.index("openvino")] == "wrong (peer)"
     (line,) = [text for text in report.verify_lines(figures) if text.startswith("wrong (peer)")]
-    assert "openvino int8: a logit is" in line
+    assert "openvino int8: model-int8.onnx: a logit is" in line
     assert "suspect the file or the runtime" in line
 
 
@@ -71,7 +73,7 @@ def test_a_wrong_peer_that_was_named_fails_the_run(
     figures = verifying.verify(
         wrong_for_the_peer, digits_test, names=["reference", "openvino"], precisions=["int8"]
     )
-    assert not figures["passed"]
+    assert not figures.passed
     assert any(text.startswith("failed: openvino int8: ") for text in report.verify_lines(figures))
     assert "wrong (peer)" not in list(report.verify_table(figures).columns[2].cells)
 
@@ -80,7 +82,7 @@ def test_a_peer_alone_proves_nothing(wrong_for_the_peer: Artifact, digits_test: 
     """With nothing that is right beside it, a wrong peer is no pass."""
     assert not verifying.verify(
         wrong_for_the_peer, digits_test, names=["openvino"], precisions=["int8"]
-    )["passed"]
+    ).passed
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -106,15 +108,16 @@ def test_an_accuracy_of_nought_is_below_the_floor(
 ) -> None:
     right = verifying.verify
 
-    def none_right(*given: Any, **settings: Any) -> dict[str, Any]:
-        figures = right(*given, **settings)
-        for row in figures["rows"]:
-            row["accuracy"] = 0.0
-        return figures
+    def none_right(*given: Any, **settings: Any) -> VerifyReport:
+        found = right(*given, **settings)
+        (row,) = found.rows
+        assert row.figures is not None
+        none = dataclasses.replace(row.figures, accuracy=0.0)
+        return dataclasses.replace(found, rows=[dataclasses.replace(row, figures=none)])
 
     monkeypatch.setattr(verifying, "verify", none_right)
     code, text = run(
-        *("verify", artifact.path, "--dataset", "digits", "--backend", "reference"),
+        *("verify", artifact.path, "--dataset", "digits", "--backend", "onnxruntime"),
         *("--precision", "int8", "--min-accuracy", "0.5"),
     )
     assert code == 1
@@ -131,10 +134,10 @@ def test_a_peer_that_breaks_is_wrong(
 
     monkeypatch.setattr(type(backends.get("openvino")), "load", breaks)
     figures = verifying.verify(artifact, digits_test, precisions=["int8"], threads=1)
-    (row,) = [row for row in figures["rows"] if row["backend"] == "openvino"]
-    assert row["status"] == "failed"
-    assert row["reason"] == "RuntimeError: could not create a primitive"
-    assert figures["passed"]
+    (row,) = [row for row in figures.rows if row.backend == "openvino"]
+    assert row.status == "failed"
+    assert row.reason == "RuntimeError: could not create a primitive"
+    assert figures.passed
     monkeypatch.setattr(type(backends.get("torchscript")), "load", breaks)
     with pytest.raises(RuntimeError, match="primitive"):
         verifying.verify(artifact, digits_test, names=["torchscript"], precisions=["int8"])
@@ -142,11 +145,11 @@ def test_a_peer_that_breaks_is_wrong(
 
 def test_bench_leaves_a_wrong_peer_out(wrong_for_the_peer: Artifact) -> None:
     figures = benching.bench(wrong_for_the_peer, precisions=["int8"], **QUICK)
-    assert {row["backend"] for row in figures["rows"]} >= {"torchscript"}
-    assert "openvino" not in {row["backend"] for row in figures["rows"]}
-    (wrong,) = figures["wrong"]
-    assert (wrong["backend"], wrong["precision"], wrong["peer"]) == ("openvino", "int8", True)
-    assert wrong["reason"].startswith("differs from the reference")
+    assert {row.backend for row in figures.rows} >= {"torchscript"}
+    assert "openvino" not in {row.backend for row in figures.rows}
+    (wrong,) = figures.wrong
+    assert (wrong.backend, wrong.precision, wrong.peer) == ("openvino", "int8", True)
+    assert wrong.reason.startswith("differs from the reference")
     assert any(
         line.startswith("wrong (peer): openvino int8: differs")
         for line in report.bench_lines(figures)
@@ -208,9 +211,9 @@ def test_what_is_missing_is_listed_unless_it_was_named(
 
     monkeypatch.setattr(OnnxRuntimeBackend, "load", lacks)
     figures = benching.bench(artifact, precisions=["int8"], **QUICK)
-    listed = [one for one in figures["unavailable"] if one["backend"] == "onnxruntime"]
-    assert [one["reason"] for one in listed] == ["the library of it is gone"]
-    assert not figures["wrong"]
+    listed = [one for one in figures.unavailable if one.backend == "onnxruntime"]
+    assert [one.reason for one in listed] == ["the library of it is gone"]
+    assert not figures.wrong
     with pytest.raises(MissingError, match="onnxruntime int8: the library of it is gone"):
         benching.bench(artifact, names=["onnxruntime"], precisions=["int8"], **QUICK)
 

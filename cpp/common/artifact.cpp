@@ -16,7 +16,7 @@ constexpr const char* kFirstEdition =
     "an int8 net of edition 1, which may give other digits on a CPU without an int8 dot product; "
     "make it again with `mnistkit quantize` and `mnistkit export`";
 constexpr const char* kSchema1 =
-    "an artifact of schema 1 has golden logits of fp32 alone, so int8 is not checked; export it "
+    "an artifact of schema 1 has golden logits of fp32 alone, so others are not checked; export it "
     "again with `mnistkit export --force`";
 
 /// A manifest comes from anywhere: its names must not lead out of the folder.
@@ -135,18 +135,17 @@ const ArtifactFile* Artifact::golden_file() const noexcept {
 }
 
 std::optional<Golden> Artifact::golden(Precision precision) const {
-  const Precision reference = golden_reference(precision);
   const ArtifactFile& file = *golden_file();
   const auto path = (folder_ / file.name).string();
   const std::vector<std::uint8_t> bytes = read(file);
-  if (schema_ < 2 && reference != Precision::fp32) return std::nullopt;
+  if (schema_ < 2 && precision != Precision::fp32) return std::nullopt;
   try {
-    Golden golden = parse_golden(bytes, reference);
+    Golden golden = parse_golden(bytes, precision);
     if (schema_ < 2) return golden;
     if (golden.classes != labels_) {
       throw Error(ErrorCode::bad_artifact, "its classes are not the labels of manifest.json");
     }
-    const auto wanted = golden_correct_.find(to_string(reference));
+    const auto wanted = golden_correct_.find(to_string(precision));
     if (wanted == golden_correct_.end() ||
         wanted->second != static_cast<std::int64_t>(golden.correct())) {
       throw Error(ErrorCode::bad_artifact,
@@ -160,10 +159,10 @@ std::optional<Golden> Artifact::golden(Precision precision) const {
 }
 
 std::string Artifact::warning(Precision precision) const {
-  if (precision != Precision::int8) return "";
   std::string text;
-  if (int8_edition_ == 1) text = kFirstEdition;
-  if (schema_ < 2) text += (text.empty() ? "" : "; ") + std::string(kSchema1);
+  if (precision == Precision::int8 && int8_edition_ == 1) text = kFirstEdition;
+  if (schema_ < 2 && precision != Precision::fp32)
+    text += (text.empty() ? "" : "; ") + std::string(kSchema1);
   return text.empty() ? text : folder_.string() + ": " + text;
 }
 

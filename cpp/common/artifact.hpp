@@ -43,8 +43,8 @@ class Artifact {
 
   /// The file of that format and precision; throws `Error(unavailable)`, naming what there is.
   [[nodiscard]] const ArtifactFile& find(std::string_view format, Precision precision) const;
-  /// The golden digits with the reference logits that `precision` is compared with, held against
-  /// the manifest's labels and counts; nothing where a folder of schema 1 has none for int8.
+  /// The golden digits with the reference logits of that precision, held against the manifest's
+  /// labels and counts; nothing where a folder of schema 1 has none but for fp32.
   /// Throws `Error`: not_found, bad_artifact.
   [[nodiscard]] std::optional<Golden> golden(Precision precision) const;
   /// What a reader of this folder should be told, or "": an older schema, an older int8 edition.

@@ -63,11 +63,7 @@ std::size_t Golden::correct() const noexcept {
   return correct;
 }
 
-Precision golden_reference(Precision precision) noexcept {
-  return precision == Precision::int8 ? Precision::int8 : Precision::fp32;
-}
-
-Golden parse_golden(std::span<const std::uint8_t> file, Precision reference) {
+Golden parse_golden(std::span<const std::uint8_t> file, Precision precision) {
   const Npz npz(file);
   const bool schema_1 = npz.has("logits");
   const NpzArray labels = npz.at("labels");
@@ -83,27 +79,33 @@ Golden parse_golden(std::span<const std::uint8_t> file, Precision reference) {
   const auto images = bytes_of(npz, "images", "|u1", {count, 1, kImageSide, kImageSide});
   golden.images.assign(images.begin(), images.end());
   if (!schema_1) golden.classes = read_names(npz.at("classes"));
-  const std::string name = schema_1 ? "logits" : std::string("logits_") + to_string(reference);
+  const std::string name = schema_1 ? "logits" : std::string("logits_") + to_string(precision);
   golden.logits = read_logits(bytes_of(npz, name, "<f4", {count, kClasses}));
   return golden;
 }
 
-SelfCheck compare_golden(const Golden& golden, std::span<const float> logits, float tolerance) {
+SelfCheck compare_golden(const Golden& golden, std::span<const float> logits,
+                         const Tolerance& tolerance) {
   SelfCheck check;
   check.total = golden.count();
-  check.tolerance = tolerance;
+  check.tolerance = tolerance.most;
+  check.unusual_allowed =
+      static_cast<std::size_t>(std::ceil(tolerance.rare * static_cast<float>(check.total)));
   double sum = 0;
   for (std::size_t i = 0; i < golden.count(); ++i) {
     const std::int32_t label = label_of(logits, i);
     check.agree += label == label_of(golden.logits, i) ? 1 : 0;
     check.correct += label == golden.labels[i] ? 1 : 0;
+    float worst = 0;
     for (std::size_t j = i * kClasses; j < (i + 1) * kClasses; ++j) {
       float diff = std::abs(logits[j] - golden.logits[j]);
       // A NaN compares false with everything; it must not pass.
       if (std::isnan(diff)) diff = std::numeric_limits<float>::infinity();
-      check.max_abs_diff = std::max(check.max_abs_diff, diff);
+      worst = std::max(worst, diff);
       sum += diff;
     }
+    check.max_abs_diff = std::max(check.max_abs_diff, worst);
+    check.unusual += worst > tolerance.typical ? 1 : 0;
   }
   check.mean_abs_diff = static_cast<float>(sum / static_cast<double>(logits.size()));
   return check;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,15 +24,21 @@ struct Golden {
   [[nodiscard]] std::size_t correct() const noexcept;
 };
 
-/// The precision whose reference logits `precision` is compared with.
-[[nodiscard]] Precision golden_reference(Precision precision) noexcept;
+/// Reads golden.npz (python/mnistkit/golden.py has its arrays) with the reference logits of that
+/// precision. Throws `Error(bad_artifact)`.
+[[nodiscard]] Golden parse_golden(std::span<const std::uint8_t> file, Precision precision);
 
-/// Reads golden.npz (python/mnistkit/golden.py has its arrays) with the logits of `reference`.
-/// Throws `Error(bad_artifact)`.
-[[nodiscard]] Golden parse_golden(std::span<const std::uint8_t> file, Precision reference);
+/// How far a runtime may be from the reference, as python/mnistkit/backends/tolerances.py has it:
+/// no logit farther than `most`, and not more than `rare` of the digits, as a fraction that is
+/// rounded up, with one farther than `typical`.
+struct Tolerance {
+  float most;
+  float typical = std::numeric_limits<float>::infinity();
+  float rare = 0.0F;
+};
 
-/// Compares `count * 10` logits with the reference; `tolerance` is how far each may be from it.
+/// Compares `count * 10` logits with the reference.
 [[nodiscard]] SelfCheck compare_golden(const Golden& golden, std::span<const float> logits,
-                                       float tolerance);
+                                       const Tolerance& tolerance);
 
 }  // namespace mnistkit::detail

@@ -24,9 +24,13 @@ constexpr std::int64_t kMaxBatch = std::int64_t{1} << 20;
 constexpr std::int64_t kCpuBatchPerThread = 64;
 constexpr std::int64_t kGpuBatch = 1024;
 
-/// How far a logit may be from the reference's. Int8 is exact but for the rounding of its last
-/// sums.
-constexpr float kTolerance[] = {1e-3F, 0.1F, 1e-3F};  // by Precision
+/// libtorch scales int8 sums in float32 in its own order: a value beside a tie may become the other
+/// integer, on few images. A GPU's bounds are estimates.
+detail::Tolerance tolerance_of(Precision precision, c10::Device device) {
+  if (precision == Precision::int8) return {.most = 1.0F, .typical = 1e-3F, .rare = 0.05F};
+  if (precision == Precision::fp16) return {.most = 0.1F};
+  return {.most = device.is_cpu() ? 2e-4F : 1e-3F};
+}
 
 void check_options(const RunnerOptions& options, c10::Device device) {
   const auto check_batch = [](const char* what, std::int64_t batch) {
@@ -95,8 +99,8 @@ struct Runner::Impl {
     if (!digits) throw Error(ErrorCode::unavailable, "self-check: " + warning);
     std::vector<float> logits(digits->count() * kClasses);
     run(digits->images, logits);
-    return detail::compare_golden(*digits, logits,
-                                  kTolerance[static_cast<std::size_t>(options.precision)]);
+    return detail::compare_golden(
+        *digits, logits, tolerance_of(options.precision, detail::parse_device(options.device)));
   }
 
   void verify(const std::filesystem::path& path) const {
@@ -106,7 +110,8 @@ struct Runner::Impl {
                 path.string() + ": self-check failed: " + std::to_string(check.agree) + " of " +
                     std::to_string(check.total) + " golden digits agree, largest |difference| " +
                     std::to_string(check.max_abs_diff) + ", wanted at most " +
-                    std::to_string(check.tolerance) + (warning.empty() ? "" : "; " + warning));
+                    std::to_string(check.tolerance) + ", on " + std::to_string(check.unusual) +
+                    " digits more than usual" + (warning.empty() ? "" : "; " + warning));
   }
 
   RunnerOptions options;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -16,12 +17,15 @@ import numpy as np
 from mnistkit import backends, cpu, errors, explain
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor
-from mnistkit.backends.tolerances import TOLERANCES
+from mnistkit.backends.tolerances import Tolerance
+from mnistkit.compare import difference_faults
 from mnistkit.environment import environment
 from mnistkit.errors import CheckError, MissingError, MnistkitError, UsageError
+from mnistkit.references import open_reference
 from mnistkit.roofline import Roofline
+from mnistkit.rows import BenchReport, BenchRow, LeftOut
 from mnistkit.threads import usable_cores
-from mnistkit.verify import REFERENCES, cases
+from mnistkit.verify import cases
 
 _ROUNDS = 12  # each case is timed in this many slices, in turn with all the others
 _RAW_KEPT = 250  # samples of each row that go into the JSON, evenly taken from all of them
@@ -53,8 +57,8 @@ def bench(
     warmup: float = 0.2,
     roofline: bool = False,
     on_progress: Callable[[str, float], None] | None = None,
-) -> dict[str, Any]:
-    """Time each backend, precision and batch size, and return what ``bench --json`` writes.
+) -> BenchReport:
+    """Time each backend, precision and batch size.
 
     ``duration`` and ``warmup`` are seconds a row. Every case must first give the reference's
     digits on the batch that is timed. One of ``names`` that does not is an error before anything
@@ -73,7 +77,7 @@ def bench(
         raise UsageError(f"duration must be positive, got {duration} (warm-up {warmup})")
     asked = frozenset(names or ())
     if names is None:
-        names = [b.name for b in backends.all_backends() if not b.is_specification]
+        names = [b.name for b in backends.all_backends() if b.is_timed]
         names = [name for name in names if backends.get(name).available() is None]
     runnable, unavailable = cases(artifact, names, precisions, device)
     if not runnable:
@@ -90,14 +94,11 @@ def bench(
     batches = {size: _images(artifact, size) for size in batch_sizes}
     expected: dict[tuple[str, int], Any] = {}
     for precision in dict.fromkeys(precision for _, precision in runnable):
-        name, kept = REFERENCES[precision]
-        with backends.require(name).load(artifact, kept, "cpu", threads) as reference:
+        with open_reference(artifact, precision, threads) as reference:
             for size, images in batches.items():
                 expected[precision, size] = reference.logits(images)
-    absent: list[dict[str, Any]] = [
-        {"backend": one.name, "reason": reason} for one, reason in unavailable
-    ]
-    wrong: list[dict[str, Any]] = []
+    absent = [LeftOut(one.name, None, one.is_peer, reason) for one, reason in unavailable]
+    wrong: list[LeftOut] = []
     for index, (backend, precision) in enumerate(runnable):
         progress(f"loading {backend.name} {precision}", 0.2 * index / len(runnable))
         answers = {size: expected[precision, size] for size in batches}
@@ -114,19 +115,12 @@ def bench(
                 kind = type(error) if isinstance(error, MnistkitError) else CheckError
                 raise kind(f"{backend.name} {precision}: {reason}") from error
             left_out = absent if isinstance(error, MissingError) else wrong
-            left_out.append(
-                {
-                    "backend": backend.name,
-                    "precision": precision,
-                    "peer": backend.is_peer,
-                    "reason": reason,
-                }
-            )
+            left_out.append(LeftOut(backend.name, precision, backend.is_peer, reason))
             continue
         predictors.append(predictor)
         rows += made
     if not rows:
-        reasons = "; ".join(entry["reason"] for entry in wrong + absent)
+        reasons = "; ".join(entry.reason for entry in wrong + absent)
         raise CheckError(f"nothing that answers rightly is left to measure: {reasons}")
     ceiling = Roofline(artifact, rows[0].precision) if roofline else None
     for case in rows:
@@ -137,30 +131,33 @@ def bench(
             _run_for(case.call, duration / _ROUNDS, case.samples_us)
             if ceiling:
                 ceiling.measure()
-    figures: dict[str, Any] = {
-        "environment": environment("torch", "onnxruntime", "openvino", "numpy"),
-        "cpu": here.figures(),
-        "artifact": {
-            "net": artifact.manifest["net"]["name"],
-            "params": artifact.manifest["params"],
-        },
-        "settings": {"duration_s": duration, "warmup_s": warmup, "rounds": _ROUNDS},
-        "unavailable": absent,
-        "wrong": wrong,
-        "rows": [_row(case, device, threads) for case in rows],
-    }
+    measured = [_row(case, device, threads) for case in rows]
     if ceiling:
-        figures["roofline"] = ceiling.figures()
         work = artifact.manifest["multiply_adds"]
         cores = min(threads or usable_cores(), usable_cores())  # more threads have no more peak
-        for row in figures["rows"]:
-            if most := ceiling.peak(row["precision"]):
-                row["share_of_peak"] = work * row["images_per_second"] / (most * cores)
+        measured = [
+            dataclasses.replace(row, share_of_peak=work * row.images_per_second / (most * cores))
+            if (most := ceiling.peak(row.precision))
+            else row
+            for row in measured
+        ]
         ceiling.close()
     for predictor in predictors:
         predictor.close()
     progress("done", 1.0)
-    return figures
+    return BenchReport(
+        environment=environment("torch", "onnxruntime", "openvino", "numpy"),
+        cpu=here.figures(),
+        artifact={
+            "net": artifact.manifest["net"]["name"],
+            "params": artifact.manifest["params"],
+        },
+        settings={"duration_s": duration, "warmup_s": warmup, "rounds": _ROUNDS},
+        unavailable=absent,
+        wrong=wrong,
+        rows=measured,
+        roofline=ceiling.figures() if ceiling else None,
+    )
 
 
 def _prepare(
@@ -176,9 +173,10 @@ def _prepare(
     load_ms, peak = _probe(artifact, backend.name, precision, device, threads)
     predictor = backend.load(artifact, precision, device, threads, check=False)
     made: list[_Case] = []
+    tolerance = backend.tolerance(precision, device).of_few()  # the golden digits, over and over
     try:
         for size, images in batches.items():
-            _check_equal(precision, predictor, images, answers[size])
+            _check_equal(tolerance, predictor, images, answers[size])
             for end_to_end in (False, True):
                 call = _end_to_end(predictor, images) if end_to_end else predictor.bind(images)
                 made.append(_Case(backend, precision, size, end_to_end, call, load_ms, peak))
@@ -198,13 +196,12 @@ def _end_to_end(predictor: Predictor, images: Images) -> Callable[[], Any]:
     return lambda: predictor.logits(images)
 
 
-def _check_equal(precision: str, predictor: Predictor, images: Images, expected: Any) -> None:
-    logits = predictor.logits(images)
-    worst = float(np.abs(logits - expected).max())
-    same = bool((logits.argmax(1) == expected.argmax(1)).all())
-    if not same or not worst <= TOLERANCES[precision].max_abs_diff:
+def _check_equal(
+    tolerance: Tolerance, predictor: Predictor, images: Images, expected: Logits
+) -> None:
+    if faults := difference_faults(predictor.logits(images), expected, tolerance):
         raise CheckError(
-            f"differs from the reference by {worst:.3g} at batch {len(images)}: not timed. "
+            f"differs from the reference at batch {len(images)}: {'; '.join(faults)}: not timed. "
             f"See: mnistkit verify"
         )
 
@@ -221,28 +218,28 @@ def _run_for(call: Callable[[], Any], seconds: float, samples_us: list[float]) -
             return
 
 
-def _row(case: _Case, device: str, threads: int) -> dict[str, Any]:
+def _row(case: _Case, device: str, threads: int) -> BenchRow:
     samples = np.array(case.samples_us)
-    p50, p90, p95, p99 = np.percentile(samples, (50, 90, 95, 99))
-    return {
-        "backend": case.backend.name,
-        "precision": case.precision,
-        "device": device,
-        "batch": case.batch,
-        "threads": threads,
-        "end_to_end": case.end_to_end,
-        "p50_us": float(p50),
-        "p90_us": float(p90),
-        "p95_us": float(p95),
-        "p99_us": float(p99),
-        "mean_us": float(samples.mean()),
-        "cv": float(samples.std() / samples.mean()),
-        "images_per_second": float(case.batch / p50 * 1e6),
-        "load_ms": case.load_ms,
-        "peak_rss_mb": case.peak_rss_mb,
-        "samples": len(samples),
-        "raw_us": np.round(samples[:: -(-len(samples) // _RAW_KEPT)], 3).tolist(),
-    }
+    p50, p90, p95, p99 = (float(each) for each in np.percentile(samples, (50, 90, 95, 99)))
+    return BenchRow(
+        backend=case.backend.name,
+        precision=case.precision,
+        device=device,
+        batch=case.batch,
+        threads=threads,
+        end_to_end=case.end_to_end,
+        p50_us=p50,
+        p90_us=p90,
+        p95_us=p95,
+        p99_us=p99,
+        mean_us=float(samples.mean()),
+        cv=float(samples.std() / samples.mean()),
+        images_per_second=case.batch / p50 * 1e6,
+        load_ms=case.load_ms,
+        peak_rss_mb=case.peak_rss_mb,
+        samples=len(samples),
+        raw_us=np.round(samples[:: -(-len(samples) // _RAW_KEPT)], 3).tolist(),
+    )
 
 
 _REFUSED = 64  # exit code of the fresh process where the package refused

@@ -216,8 +216,8 @@ def verify(
 ) -> None:
     """Run every test image through every backend and precision, and compare with the reference.
 
-    Exits with 1 where a row is outside its tolerance. A peer (openvino) that is wrong is shown, and
-    decides nothing unless --backend names it.
+    Exits with 1 where a row is outside its tolerance, or where nothing but references was run. A
+    peer (openvino) that is wrong is shown, and decides nothing unless --backend names it.
 
     Examples:
       mnistkit verify out --json v.json
@@ -228,13 +228,12 @@ def verify(
     """
     with _session(quiet, verbose) as console:
         from mnistkit import data, report
-        from mnistkit.verify import counts
         from mnistkit.verify import verify as run_verify
 
         with _artifact(folder, pretrained) as artifact:
             digits = data.load(dataset or artifact.dataset, "test", data_dir)
             with console.bar("verify") as bar:
-                figures = run_verify(
+                found = run_verify(
                     artifact,
                     digits,
                     names=_split(backend),
@@ -244,15 +243,15 @@ def verify(
                     on_batch=lambda name, count: bar.advance(name, count, len(digits)),
                 )
         if json_file:
-            _write_json(json_file, figures)
-        console.table(report.verify_table(figures))
-        for line in report.verify_lines(figures):
+            _write_json(json_file, found.to_json())
+        console.table(report.verify_table(found))
+        for line in report.verify_lines(found):
             console.result(line)
-        counted = [row for row in figures["rows"] if counts(row, figures["named"])]
-        measured = [row for row in counted if row["accuracy"] is not None]
-        if low := [row for row in measured if row["accuracy"] < min_accuracy]:
-            raise CheckError(f"accuracy of {low[0]['backend']} is below {min_accuracy:.2%}")
-        if not figures["passed"]:
+        if low := [name for name, reached in found.accuracies() if reached < min_accuracy]:
+            raise CheckError(f"accuracy of {', '.join(low)} is below {min_accuracy:.2%}")
+        if not found.compared:
+            raise CheckError(found.faults[-1])
+        if not found.passed:
             raise CheckError("parity failed: see the rows above")
 
 
@@ -296,7 +295,7 @@ def bench(
         except ValueError as error:
             raise UsageError(f"--batch: wanted numbers such as 1,8,64, got {batch!r}") from error
         with _artifact(folder, pretrained) as artifact, console.bar("bench") as bar:
-            figures = run_bench(
+            found = run_bench(
                 artifact,
                 names=_split(backend),
                 precisions=_split(precision),
@@ -309,18 +308,17 @@ def bench(
                 on_progress=bar.fraction,
             )
         if json_file:
-            _write_json(json_file, figures)
-        console.table(report.bench_table(figures))
-        if roofline:
-            console.result(report.roofline_text(figures))
-        for line in report.bench_lines(figures):
+            _write_json(json_file, found.to_json())
+        console.table(report.bench_table(found))
+        if found.roofline is not None:
+            console.result(report.roofline_text(found.roofline))
+        for line in report.bench_lines(found):
             console.result(line)
         if plot:
-            report.bench_plot(figures, plot)
+            report.bench_plot(found, plot)
             console.result(f"plot: {plot}")
-        if ours := [one for one in figures["wrong"] if not one["peer"]]:
-            names = ", ".join(f"{one['backend']} {one['precision']}" for one in ours)
-            raise CheckError(f"not timed, because the answers are wrong: {names}")
+        if ours := [one.name for one in found.wrong if not one.peer]:
+            raise CheckError(f"not timed, because the answers are wrong: {', '.join(ours)}")
 
 
 @app.command()

@@ -8,14 +8,13 @@ the first edition's can (docs/verify.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend
 from mnistkit.cpu import Cpu
 from mnistkit.edition import REMEDY
 from mnistkit.errors import ArtifactError, CheckError, MnistkitError
+from mnistkit.rows import Figures
 
 _SUSPECT = (
     "suspect the file or the runtime: export again (mnistkit export RUN --out DIR --force); if it "
@@ -25,12 +24,11 @@ _SUSPECT = (
 
 
 def failed_row(
-    row: Mapping[str, Any], backend: Backend, artifact: Artifact, cpu: Cpu
+    figures: Figures, precision: str, device: str, backend: Backend, artifact: Artifact, cpu: Cpu
 ) -> str | None:
-    """The explanation of a row of ``verify`` that is outside its tolerance, or None."""
-    difference = row["max_abs_diff"]
-    finite = difference is None or math.isfinite(difference)
-    return _explanation(row["precision"], row["device"], backend, artifact, cpu, finite=finite)
+    """The explanation of figures of ``verify`` that are outside their tolerance, or None."""
+    finite = math.isfinite(figures.max_abs_diff)
+    return _explanation(precision, device, backend, artifact, cpu, finite=finite)
 
 
 def failed_load(

@@ -8,7 +8,10 @@ not compressed, so that a reader without numpy needs few lines (``cpp/common/npz
 ``labels``        uint8 ``(n,)``, the class that was drawn
 ``classes``       bytes ``(10,)``, the name of each class in UTF-8
 ``logits_fp32``   float32 ``(n, 10)``, of the net as it was trained
-``logits_int8``   float32 ``(n, 10)``, of the integer reference, where there is an int8 net
+``logits_fp16``   the same of that net with its weights rounded to fp16, computed in fp32
+``logits_int8``   the same of the integer reference
+
+The last two are there where the artifact holds that precision.
 
 Schema 1 had the logits of fp32 alone, as ``logits``, and no ``classes``.
 """
@@ -26,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mnistkit.artifact import PRECISIONS
 from mnistkit.errors import ArtifactError, InputError
 from mnistkit.paths import replacing
 from mnistkit.strokes import DRAWINGS, SIDE, draw
@@ -34,12 +38,9 @@ MAX_DIGITS = 1024
 """Most digits that a golden file may hold; a reader refuses more."""
 
 CLASSES = 10
-REFERENCES = {"fp32": "fp32", "fp16": "fp32", "int8": "int8"}
-"""Which precision's reference logits each precision is compared with."""
-
 _LOGITS = "logits_"
 _SCHEMA_1 = {"images", "labels", "logits"}
-_MAX_BYTES = MAX_DIGITS * (SIDE * SIDE + 1 + 4 * CLASSES * len(REFERENCES)) + (1 << 14)
+_MAX_BYTES = MAX_DIGITS * (SIDE * SIDE + 1 + 4 * CLASSES * len(PRECISIONS)) + (1 << 14)
 _AGAIN = "export the artifact again"
 
 
@@ -47,7 +48,7 @@ class Golden(NamedTuple):
     """What a golden file holds, n digits.
 
     ``images`` is uint8 ``(n, 1, 28, 28)``, ``labels`` uint8 ``(n,)``; ``logits`` has float32
-    ``(n, 10)`` for each precision that has a reference of its own; ``classes`` are the names of
+    ``(n, 10)`` for each precision of the artifact; ``classes`` are the names of
     the ten classes, or empty in a file of schema 1.
     """
 
@@ -55,10 +56,6 @@ class Golden(NamedTuple):
     labels: npt.NDArray[np.uint8]
     logits: Mapping[str, npt.NDArray[np.float32]]
     classes: tuple[str, ...]
-
-    def reference(self, precision: str) -> npt.NDArray[np.float32] | None:
-        """The logits ``(n, 10)`` that a precision is compared with; None where there are none."""
-        return self.logits.get(REFERENCES[precision])
 
     def correct(self) -> dict[str, int]:
         """How many digits each precision's reference reads as what was drawn."""
@@ -97,8 +94,9 @@ def write_golden(path: str | os.PathLike[str], golden: Golden) -> None:
     for precision, logits in golden.logits.items():
         arrays[_LOGITS + precision] = logits.astype("<f4", copy=False)
     # To an open file: numpy would add ".npz" to a path that ends in anything else.
+    whole: dict[str, Any] = {name: np.ascontiguousarray(each) for name, each in arrays.items()}
     with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        np.savez(stream, **whole)
 
 
 def read_golden(path: str | os.PathLike[str]) -> Golden:
@@ -146,8 +144,8 @@ def read_golden(path: str | os.PathLike[str]) -> Golden:
         if name.startswith(_LOGITS)
     }
     golden = Golden(arrays["images"], arrays["labels"], logits, classes)
-    if fault := _fault(golden):
-        raise ArtifactError(f"{path}: {fault}: the file is damaged, {_AGAIN}")
+    if damage := _fault(golden):
+        raise ArtifactError(f"{path}: {damage}: the file is damaged, {_AGAIN}")
     return golden._replace(logits={name: each.astype(np.float32) for name, each in logits.items()})
 
 
@@ -171,7 +169,7 @@ def _fault(golden: Golden) -> str | None:
     n = len(golden.images) if golden.images.ndim else 0
     if not 1 <= n <= MAX_DIGITS:
         return f"{n} golden digits; wanted 1 to {MAX_DIGITS}"
-    arrays = [
+    arrays: list[tuple[str, npt.NDArray[Any], Any, tuple[int, ...]]] = [
         ("images", golden.images, np.uint8, (n, 1, SIDE, SIDE)),
         ("labels", golden.labels, np.uint8, (n,)),
         *((f"{p} logits", each, np.float32, (n, CLASSES)) for p, each in golden.logits.items()),
@@ -183,8 +181,8 @@ def _fault(golden: Golden) -> str | None:
         return f"a label of {highest}; wanted 0 to {CLASSES - 1}"
     if golden.classes and len(golden.classes) != CLASSES:
         return f"{len(golden.classes)} classes; wanted {CLASSES}"
-    if "fp32" not in golden.logits or set(golden.logits) - set(REFERENCES.values()):
-        return f"logits of {', '.join(golden.logits) or 'nothing'}; wanted fp32 and int8"
+    if "fp32" not in golden.logits or set(golden.logits) - set(PRECISIONS):
+        return f"logits of {', '.join(golden.logits) or 'nothing'}; wanted fp32, fp16 and int8"
     if not all(np.isfinite(each).all() for each in golden.logits.values()):
         return "logits that are not finite; wanted finite float32"
     return None

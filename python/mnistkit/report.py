@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich import box
 from rich.table import Table
 
+from mnistkit.compare import standard_error
 from mnistkit.paths import replacing
 from mnistkit.terminal import printable
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from mnistkit.nets.spec import NetSpec
     from mnistkit.quantization.layers import LayerFigures
+    from mnistkit.rows import BenchReport, BenchRow, VerifyReport, VerifyRow
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -30,24 +32,29 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     return made
 
 
-def verify_table(report: Mapping[str, Any]) -> Table:
+def verify_table(report: VerifyReport) -> Table:
     """One line per backend and precision; ± is the binomial standard error."""
-    lines = []
-    for row in report["rows"]:
-        status = _status(row, report)
-        if row["accuracy"] is None:
-            lines.append((row["backend"], row["precision"] or "", status, *[""] * 5))
+    lines: list[tuple[str, ...]] = []
+    for one in report.references:
+        error = standard_error(one.accuracy, one.total)
+        shown = f"{one.accuracy:.2%} ± {error:.2%}", f"{one.correct}/{one.total}"
+        status = "wrong reference" if one.reason else "reference"
+        lines.append((one.backend, one.precision, status, *shown, "", "", ""))
+    for row in report.rows:
+        found = row.figures
+        if found is None:
+            lines.append((row.backend, row.precision or "", _status(row, report), *[""] * 5))
             continue
         lines.append(
             (
-                row["backend"],
-                row["precision"],
-                status,
-                f"{row['accuracy']:.2%} ± {row['standard_error']:.2%}",
-                f"{row['correct']}/{row['total']}",
-                f"{row['agreement']:.2%}",
-                f"{row['max_abs_diff']:.2e}",
-                f"{row['tolerance']:g}",
+                row.backend,
+                row.precision or "",
+                _status(row, report),
+                f"{found.accuracy:.2%} ± {found.standard_error:.2%}",
+                f"{found.correct}/{found.total}",
+                f"{found.agreement:.2%}",
+                f"{found.max_abs_diff:.2e}",
+                f"{found.tolerance:g}",
             )
         )
     columns = (
@@ -60,38 +67,36 @@ def verify_table(report: Mapping[str, Any]) -> Table:
         "max |Δlogit|",
         "tolerance",
     )
-    net = report["artifact"]["net"]
-    return table(
-        f"{net} on {report['dataset']}: parity with the reference",
-        columns,
-        lines,
-    )
+    title = f"{report.artifact['net']} on {report.dataset}: parity with the reference"
+    return table(title, columns, lines)
 
 
-def verify_lines(report: Mapping[str, Any]) -> list[str]:
+def verify_lines(report: VerifyReport) -> list[str]:
     """What stands below the table: the reason of each row that is not ok, and where it differs."""
-    lines = []
-    for row in report["rows"]:
-        name = f"{row['backend']} {row['precision'] or ''}".strip()
-        if row["reason"]:
-            lines.append(f"{_status(row, report)}: {name}: {row['reason']}")
-        for image in row["differing"] or ():
+    lines = [
+        f"wrong reference: {one.backend} {one.precision}: {one.reason}"
+        for one in report.references
+        if one.reason
+    ]
+    lines += [f"damaged: {text}" for text in report.damaged]
+    for row in report.rows:
+        if row.reason:
+            lines.append(f"{_status(row, report)}: {row.name}: {row.reason}")
+        for image in row.figures.differing if row.figures else ():
             got, wanted = (
-                " ".join(f"{logit:.2f}" for logit in image[key])
-                for key in ("logits", "reference_logits")
+                " ".join(f"{logit:.2f}" for logit in logits)
+                for logits in (image.logits, image.reference_logits)
             )
             lines.append(
-                f"{name} differs on image {image['index']} ({image['label']}): {got}, "
+                f"{row.name} differs on image {image.index} ({image.label}): {got}, "
                 f"reference {wanted}"
             )
     return lines
 
 
-def _status(row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+def _status(row: VerifyRow, report: VerifyReport) -> str:
     """The row's status; ``wrong (peer)`` for a peer whose failure does not count."""
-    if row["status"] == "failed" and row["peer"] and row["backend"] not in report["named"]:
-        return "wrong (peer)"
-    return str(row["status"])
+    return "wrong (peer)" if row.status == "failed" and not report.counts(row) else row.status
 
 
 def layers_table(layers: Sequence[LayerFigures], net: str) -> Table:
@@ -120,59 +125,57 @@ def size_table(sizes: Mapping[str, int], net: str) -> Table:
     return table(f"{net}: what was written", ("file", "bytes", "of fp32"), lines)
 
 
-def bench_table(report: Mapping[str, Any]) -> Table:
+def bench_table(report: BenchReport) -> Table:
     """One line per backend, precision and batch: the engine alone, then end to end."""
-    engine = {_key(row): row for row in report["rows"] if not row["end_to_end"]}
-    whole = {_key(row): row for row in report["rows"] if row["end_to_end"]}
+    engine = {_key(row): row for row in report.rows if not row.end_to_end}
+    whole = {_key(row): row for row in report.rows if row.end_to_end}
     lines = []
     for key, row in engine.items():
         other = whole[key]
         line = {
-            "backend": row["backend"],
-            "precision": row["precision"],
-            "batch": str(row["batch"]),
-            "engine p50 µs": f"{row['p50_us']:.1f}",
-            "p99 µs": f"{row['p99_us']:.1f}",
-            "end-to-end p50 µs": f"{other['p50_us']:.1f}",
-            "images/s": f"{other['images_per_second']:,.0f}",
-            "load ms": f"{row['load_ms']:.0f}",
-            "peak MB": f"{row['peak_rss_mb']:.0f}",
+            "backend": row.backend,
+            "precision": row.precision,
+            "batch": str(row.batch),
+            "engine p50 µs": f"{row.p50_us:.1f}",
+            "p99 µs": f"{row.p99_us:.1f}",
+            "end-to-end p50 µs": f"{other.p50_us:.1f}",
+            "images/s": f"{other.images_per_second:,.0f}",
+            "load ms": f"{row.load_ms:.0f}",
+            "peak MB": f"{row.peak_rss_mb:.0f}",
         }
-        if "roofline" in report:
-            line["of peak"] = f"{row['share_of_peak']:.0%}" if "share_of_peak" in row else ""
+        if report.roofline is not None:
+            line["of peak"] = "" if row.share_of_peak is None else f"{row.share_of_peak:.0%}"
         lines.append(line)
-    first = report["rows"][0]
-    where = f"{report['environment']['processor']}, {first['device']}, {first['threads']} thread(s)"
-    title = f"{report['artifact']['net']} on {where}"
+    first = report.rows[0]
+    where = f"{report.environment['processor']}, {first.device}, {first.threads} thread(s)"
+    title = f"{report.artifact['net']} on {where}"
     return table(title, tuple(lines[0]), [tuple(line.values()) for line in lines])
 
 
-def bench_lines(report: Mapping[str, Any]) -> list[str]:
+def bench_lines(report: BenchReport) -> list[str]:
     """What stands below the table: what was not timed, and why."""
-    lines = [f"unavailable: {one['backend']}: {one['reason']}" for one in report["unavailable"]]
-    for one in report["wrong"]:
-        status = "wrong (peer)" if one["peer"] else "wrong"
-        lines.append(f"{status}: {one['backend']} {one['precision']}: {one['reason']}")
+    lines = [f"unavailable: {one.name}: {one.reason}" for one in report.unavailable]
+    for one in report.wrong:
+        lines.append(f"wrong{' (peer)' * one.peer}: {one.name}: {one.reason}")
     return lines
 
 
-def roofline_text(report: Mapping[str, Any]) -> str:
+def roofline_text(roofline: Mapping[str, Any]) -> str:
     """One line: the core's measured peaks, and what an empty call costs."""
-    found = report["roofline"]
     rates = [
         f"{rate / 1e9:.0f} G multiply-adds/s in {precision}"
-        for precision, rate in found["multiply_adds_per_second"].items()
+        for precision, rate in roofline["multiply_adds_per_second"].items()
         if rate
     ]
     peaks = " and ".join(rates) or "not measured: plain code"
     return (
-        f"one core's peak ({found['kernels']}): {peaks}; "
-        f"an empty call from Python: {found['empty_call_us']:.2f} µs"
+        f"one core's peak ({roofline['kernels']}): {peaks}; "
+        f"an empty call from Python: {roofline['empty_call_us']:.2f} µs"
     )
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, str, int]:
-    return row["backend"], row["precision"], row["batch"]
+def _key(row: BenchRow) -> tuple[str, str, int]:
+    return row.backend, row.precision, row.batch
 
 
 def nets_table(specs: Iterable[NetSpec], accuracies: Mapping[str, float]) -> Table:
@@ -201,7 +204,7 @@ def nets_table(specs: Iterable[NetSpec], accuracies: Mapping[str, float]) -> Tab
     return table("nets", columns, lines)
 
 
-def bench_plot(report: Mapping[str, Any], path: Path) -> None:
+def bench_plot(report: BenchReport, path: Path) -> None:
     """Write a PNG: throughput over batch size, and latency at the smallest batch."""
     import matplotlib
 
@@ -211,8 +214,8 @@ def bench_plot(report: Mapping[str, Any], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), constrained_layout=True)
     _plot_throughput(left, report)
     _plot_latency(right, report)
-    environment = report["environment"]
-    figure.suptitle(f"{report['artifact']['net']} on {environment['processor']}", fontsize=11)
+    title = f"{report.artifact['net']} on {report.environment['processor']}"
+    figure.suptitle(title, fontsize=11)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
     plt.close(figure)
@@ -240,12 +243,12 @@ def layers_plot(layers: Sequence[LayerFigures], net: str, path: Path) -> None:
     plt.close(figure)
 
 
-def _plot_throughput(axes: Axes, report: Mapping[str, Any]) -> None:
+def _plot_throughput(axes: Axes, report: BenchReport) -> None:
     lines: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    for row in report["rows"]:
-        if row["end_to_end"]:
-            point = (row["batch"], row["images_per_second"])
-            lines.setdefault((row["backend"], row["precision"]), []).append(point)
+    for row in report.rows:
+        if row.end_to_end:
+            point = (row.batch, row.images_per_second)
+            lines.setdefault((row.backend, row.precision), []).append(point)
     for (backend, precision), points in lines.items():
         batches, rates = zip(*sorted(points), strict=True)
         axes.plot(batches, rates, marker="o", label=f"{backend} {precision}")
@@ -258,12 +261,12 @@ def _plot_throughput(axes: Axes, report: Mapping[str, Any]) -> None:
     axes.legend(fontsize=8)
 
 
-def _plot_latency(axes: Axes, report: Mapping[str, Any]) -> None:
-    smallest = min(row["batch"] for row in report["rows"])
-    rows = [r for r in report["rows"] if r["batch"] == smallest and r["end_to_end"]]
-    names = [f"{row['backend']} {row['precision']}" for row in rows]
-    medians = [row["p50_us"] for row in rows]
-    spread = [row["p99_us"] - row["p50_us"] for row in rows]
+def _plot_latency(axes: Axes, report: BenchReport) -> None:
+    smallest = min(row.batch for row in report.rows)
+    rows = [row for row in report.rows if row.batch == smallest and row.end_to_end]
+    names = [f"{row.backend} {row.precision}" for row in rows]
+    medians = [row.p50_us for row in rows]
+    spread = [row.p99_us - row.p50_us for row in rows]
     axes.barh(names, medians, xerr=[[0] * len(rows), spread], capsize=3)
     for index, median in enumerate(medians):
         axes.text(median, index, f" {median:.0f}", va="bottom", fontsize=8)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from mnistkit.errors import CheckError
 
@@ -27,11 +24,13 @@ def check(
 
     Warns with :class:`UncheckedWarning` where an artifact of schema 1 has none for that precision.
 
-    Raises :class:`CheckError` where a logit is farther away than the tolerance allows,
+    Raises :class:`CheckError` where they are farther away than the tolerance allows,
     :class:`ArtifactError` where the golden digits themselves are damaged.
     """
+    from mnistkit.compare import difference_faults
+
     golden = artifact.golden()
-    reference = golden.reference(precision)
+    reference = golden.logits.get(precision)
     if reference is None:
         warnings.warn(
             f"{artifact.path}: {precision} is loaded unchecked: {artifact.lacks}",
@@ -39,12 +38,9 @@ def check(
             stacklevel=4,
         )
         return
-    difference = np.abs(predictor.logits(golden.images) - reference).max(1)
-    worst = int(np.nan_to_num(difference, nan=math.inf).argmax())
-    if not difference[worst] <= tolerance.max_abs_diff:
+    if faults := difference_faults(predictor.logits(golden.images), reference, tolerance):
         raise CheckError(
-            f"{artifact.path}: {backend} {precision} fails its self-check: a logit of golden digit "
-            f"{worst} is {difference[worst]:.3g} from the reference, "
-            f"{tolerance.max_abs_diff:g} is allowed. The model was altered, or this runtime "
-            f"computes something else; see: mnistkit verify {artifact.path}"
+            f"{artifact.path}: {backend} {precision} fails its self-check with the golden digits: "
+            f"{'; '.join(faults)}. The model was altered, or this runtime computes something else; "
+            f"see: mnistkit verify {artifact.path}"
         )

@@ -58,6 +58,7 @@ inline std::vector<Member> golden_members(const std::string& labels) {
           {"labels", "|u1", n + ",", labels},
           {"classes", "|S1", "10,", "0123456789"},
           {"logits_fp32", "<f4", n + ", 10", bytes_of(logits)},
+          {"logits_fp16", "<f4", n + ", 10", bytes_of(logits)},
           {"logits_int8", "<f4", n + ", 10", bytes_of(logits)}};
 }
 

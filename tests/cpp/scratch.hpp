@@ -76,7 +76,7 @@ class FakeArtifact : public Scratch {
     write_text(*this / "manifest.json",
                R"({"schema": )" + schema + R"(, "net": {"name": "fake"}, "labels": [)" +
                    R"("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"], "golden": {"total": 2, )" +
-                   R"("correct": {"fp32": 2, "int8": 2}}, "files": [)" +
+                   R"("correct": {"fp32": 2, "fp16": 2, "int8": 2}}, "files": [)" +
                    R"({"name": "m.torchscript", "format": "torchscript", "precision": "fp32",)" +
                    R"( "sha256": ")" + sha256_of(content) + R"(", "bytes": )" +
                    std::to_string(content.size()) +

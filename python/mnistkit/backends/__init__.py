@@ -16,6 +16,7 @@ NAMES = (
     "openvino",
     "libtorch",
     "engine",
+    "c",
     "tensorrt",
     "tensorrt_rtx",
     "reference",

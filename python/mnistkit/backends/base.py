@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mnistkit import self_check
 from mnistkit.artifact import Artifact
-from mnistkit.backends.tolerances import TOLERANCES, Tolerance
+from mnistkit.backends.tolerances import CUDA, Tolerance, Tolerances
 from mnistkit.errors import InputError, UsageError
 from mnistkit.threads import check_threads
 
@@ -92,9 +92,10 @@ class Backend(ABC):
     description: ClassVar[str]
     format: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]]
+    tolerances: ClassVar[Tolerances]  # on a CPU, by precision
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     cuda_only: ClassVar[tuple[str, ...]] = ()
-    is_specification: ClassVar[bool] = False  # there to be compared with, not to be used or timed
+    is_timed: ClassVar[bool] = True  # bench takes it where no backend is named
     is_peer: ClassVar[bool] = False  # there to be measured against: its faults are not ours
     int8_is_exact: ClassVar[bool] = False  # its integers are the definition's on every CPU
 
@@ -121,7 +122,7 @@ class Backend(ABC):
         if check:
             try:
                 self_check.check(
-                    predictor, artifact, self.name, precision, self.tolerance(precision)
+                    predictor, artifact, self.name, precision, self.tolerance(precision, device)
                 )
             except BaseException:
                 predictor.close()
@@ -132,9 +133,9 @@ class Backend(ABC):
     def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Load the file of that precision, its hash checked; ``threads`` are sound."""
 
-    def tolerance(self, precision: str) -> Tolerance:
-        """How far this runtime may be from that precision's reference."""
-        return TOLERANCES[precision]
+    def tolerance(self, precision: str, device: str = "cpu") -> Tolerance:
+        """How far this runtime may be from that precision's reference on that device."""
+        return (CUDA if device.startswith("cuda") else self.tolerances)[precision]
 
     def refuses(self, precision: str, device: str) -> str | None:
         """Why this runtime cannot run that precision on that device, or None."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor
+from mnistkit.backends.tolerances import TORCH
 from mnistkit.backends.torch_common import TorchPredictor, torch_device, torch_missing
+
+if TYPE_CHECKING:
+    from mnistkit.nets.deploy import DeployGraph
 
 
 class EagerBackend(Backend):
@@ -14,6 +20,7 @@ class EagerBackend(Backend):
     description = "PyTorch, module by module: the fp32 reference"
     format = "weights"
     precisions = ("fp32",)
+    tolerances = TORCH
     devices = ("cpu", "cuda")
 
     def available(self) -> str | None:
@@ -22,15 +29,20 @@ class EagerBackend(Backend):
 
     def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Fold the artifact's weights again and run them."""
-        from mnistkit.nets.deploy import fold
         from mnistkit.nets.deploy_module import DeployNet
-        from mnistkit.nets.spec import NetSpec
-        from mnistkit.training.checkpoint import load_weights
 
-        spec = NetSpec.from_dict(artifact.manifest["net"])
-        state = load_weights(artifact.file(self.format, precision), spec)
-        module = DeployNet(fold(spec, state)).to(torch_device(device))
+        module = DeployNet(deploy_graph(artifact)).to(torch_device(device))
         return TorchPredictor(module, device, threads)
+
+
+def deploy_graph(artifact: Artifact) -> DeployGraph:
+    """The fp32 net of the artifact's weights, folded again."""
+    from mnistkit.nets.deploy import fold
+    from mnistkit.nets.spec import NetSpec
+    from mnistkit.training.checkpoint import load_weights
+
+    spec = NetSpec.from_dict(artifact.manifest["net"])
+    return fold(spec, load_weights(artifact.file(EagerBackend.format, "fp32"), spec))
 
 
 BACKEND = EagerBackend()

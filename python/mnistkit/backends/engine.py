@@ -14,6 +14,7 @@ import numpy as np
 from mnistkit import engine_library
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
+from mnistkit.backends.tolerances import EXACT, SUMS
 from mnistkit.errors import ArtifactError, MissingError, MnistkitError, UsageError
 from mnistkit.threads import MAX_THREADS, check_threads, usable_cores
 
@@ -230,6 +231,7 @@ class EngineBackend(Backend):
     description = "the dependency-free C++ engine"
     format = "native"
     precisions = ("fp32", "int8")
+    tolerances = {"fp32": SUMS, "int8": EXACT}  # noqa: RUF012
     int8_is_exact = True
 
     def available(self) -> str | None:

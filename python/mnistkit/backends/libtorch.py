@@ -20,6 +20,7 @@ from mnistkit.backends.base import (
     check_device,
     check_images,
 )
+from mnistkit.backends.tolerances import TORCH
 from mnistkit.errors import (
     ArtifactError,
     CheckError,
@@ -150,6 +151,7 @@ class LibtorchBackend(Backend):
     description = "the C++ runner on libtorch"
     format = "torchscript"
     precisions = ("fp32", "fp16", "int8")
+    tolerances = TORCH
     devices = ("cpu", "cuda")
     cuda_only = ("fp16",)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
+from mnistkit.backends.tolerances import SUMS, ties
 from mnistkit.errors import ArtifactError
 
 
@@ -42,6 +43,10 @@ class OpenVinoBackend(Backend):
     description = "OpenVINO"
     format = "onnx"
     precisions = ("fp32", "int8")
+    tolerances = {  # noqa: RUF012
+        "fp32": SUMS,
+        "int8": ties(0.08, "0.52 at most, and on 4 % of the images"),
+    }
     is_peer = True
 
     def available(self) -> str | None:

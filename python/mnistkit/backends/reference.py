@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Images, Logits, Predictor
+from mnistkit.backends.tolerances import EXACT
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import Int8Graph
 
@@ -23,7 +24,8 @@ class ReferenceBackend(Backend):
     description = "integer arithmetic in numpy: the int8 reference"
     format = "int8"
     precisions = ("int8",)
-    is_specification = True
+    tolerances = {"int8": EXACT}  # noqa: RUF012
+    is_timed = False
     int8_is_exact = True
 
     def available(self) -> str | None:

@@ -8,6 +8,7 @@ import torch
 
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor
+from mnistkit.backends.tolerances import TORCH
 from mnistkit.backends.torch_common import TorchPredictor, torch_device, torch_missing
 from mnistkit.errors import ArtifactError
 
@@ -19,6 +20,7 @@ class TorchScriptBackend(Backend):
     description = "frozen TorchScript in Python"
     format = "torchscript"
     precisions = ("fp32", "fp16", "int8")
+    tolerances = TORCH
     devices = ("cpu", "cuda")
     cuda_only = ("fp16",)  # a CPU has no kernels for it worth the name
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor, check_device
+from mnistkit.backends.tolerances import CUDA
 from mnistkit.errors import ArtifactError, MissingError, UsageError
 from mnistkit.gpu import flavor as flavors
 from mnistkit.gpu import memory, probe
@@ -16,6 +17,7 @@ class TensorRtBackend(Backend):
     """Runs the plans of one TensorRT flavour; ``name`` is the flavour's."""
 
     precisions = ("fp32", "fp16", "int8")
+    tolerances = CUDA
     devices = ("cuda",)
 
     def available(self) -> str | None:

@@ -20,13 +20,14 @@ import numpy as np
 from mnistkit import backends
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Logits, Predictor
-from mnistkit.backends.tolerances import TOLERANCES
+from mnistkit.backends.tolerances import CUDA
 from mnistkit.data import Digits
 from mnistkit.errors import CheckError, MissingError, UsageError
 from mnistkit.gpu import flavor as flavors
 from mnistkit.gpu import probe
 from mnistkit.gpu.memory import Memory, open_memory
 from mnistkit.gpu.predictor import TensorRtPredictor
+from mnistkit.rows import VerifyRow
 from mnistkit.verify import run_all, verify
 
 Figures = dict[str, Any]
@@ -74,7 +75,7 @@ def driver(setup: Setup) -> Figures:
 def cuda_against_cpu(names: tuple[str, ...], setup: Setup) -> Figures:
     """Every test image on CUDA through each backend, held against the references on the CPU."""
     probe.driver()
-    rows: list[Figures] = []
+    rows: list[VerifyRow] = []
     missing: dict[str, str] = {}
     for name in names:
         try:
@@ -83,19 +84,17 @@ def cuda_against_cpu(names: tuple[str, ...], setup: Setup) -> Figures:
         except MissingError as error:
             missing[name] = str(error)
             continue
-        for row in report["rows"]:
-            row.pop("differing", None)
-            if row["status"] == "unavailable":
-                missing[name] = row["reason"]
+        for row in report.rows:
+            if row.status == "unavailable":
+                missing[name] = str(row.reason)
             else:
                 rows.append(row)
-    if failed := [row for row in rows if row["status"] == "failed"]:
-        raise CheckError(
-            "; ".join(f"{row['backend']} {row['precision']}: {row['reason']}" for row in failed)
-        )
+    if failed := [row for row in rows if row.status == "failed"]:
+        raise CheckError("; ".join(f"{row.name}: {row.reason}" for row in failed))
     if not rows:
         raise MissingError("; ".join(missing.values()))
-    return {"dataset": setup.digits.name, "rows": rows, "missing": missing}
+    figures = [{k: v for k, v in row.to_json().items() if k != "differing"} for row in rows]
+    return {"dataset": setup.digits.name, "rows": figures, "missing": missing}
 
 
 def memory_beside_torch(name: str, setup: Setup) -> Figures:
@@ -175,7 +174,7 @@ def _same(got: Any, wanted: Any, what: str) -> None:
 def _close(got: Logits, wanted: Logits, precision: str, what: str) -> float:
     """Hold logits of one engine against each other: a tenth of the precision's tolerance."""
     worst = float(np.abs(got - wanted).max(initial=0))
-    if got.shape != wanted.shape or not worst <= TOLERANCES[precision].max_abs_diff / 10:
+    if got.shape != wanted.shape or not worst <= CUDA[precision].max_abs_diff / 10:
         raise CheckError(f"{what}: logits differ by {worst:.3g}")
     return worst
 
@@ -316,12 +315,14 @@ def bench(flavor: str, setup: Setup) -> Figures:
     from mnistkit.bench import bench as run_bench
 
     setup.precisions(flavor)
-    figures = run_bench(setup.artifact, names=[flavor], device="cuda", duration=0.5)
-    rows = [{k: v for k, v in row.items() if k != "raw_us"} for row in figures["rows"]]
-    alone = {(r["precision"], r["batch"]): r["p50_us"] for r in rows if not r["end_to_end"]}
-    for row in rows:
-        if row["end_to_end"]:
-            row["transfers_p50_us"] = row["p50_us"] - alone[row["precision"], row["batch"]]
+    measured = run_bench(setup.artifact, names=[flavor], device="cuda", duration=0.5).rows
+    alone = {(row.precision, row.batch): row.p50_us for row in measured if not row.end_to_end}
+    rows = []
+    for row in measured:
+        figures = {k: v for k, v in row.to_json().items() if k != "raw_us"}
+        if row.end_to_end:
+            figures["transfers_p50_us"] = row.p50_us - alone[row.precision, row.batch]
+        rows.append(figures)
     return {"rows": rows}
 
 

@@ -8,7 +8,7 @@ convolution, and scaling the uint8 input to 0..1 is the graph's first step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -99,6 +99,24 @@ class DeployGraph:
         for op in self.ops:
             shapes.append(op.out_shape(shapes[-1]))
         return tuple(shapes)
+
+    def rounded_to_fp16(self) -> DeployGraph:
+        """The same net with weights and biases that fp16 holds: the reference of fp16.
+
+        What fp16 cannot hold becomes infinite.
+        """
+
+        def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            with np.errstate(over="ignore"):
+                return values.astype(np.float16).astype(np.float32)
+
+        ops = tuple(
+            replace(op, weight=rounded(op.weight), bias=rounded(op.bias))
+            if isinstance(op, ConvOp)
+            else op
+            for op in self.ops
+        )
+        return replace(self, ops=ops)
 
 
 @dataclass

@@ -81,6 +81,8 @@ def test_what_is_not_finite_fails(bad: float) -> None:
     assert compare.difference_faults(reference, wrong, SUMS) == [
         "some logits of the reference are not finite"
     ]
+    figures, _ = compare.compare(wrong, wrong, 20, np.zeros(20, int), SUMS)
+    assert figures.gain is None
 
 
 def test_one_bit_is_too_much_for_what_is_exact() -> None:

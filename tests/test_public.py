@@ -28,6 +28,7 @@ def test_names_that_documents_and_scripts_use() -> None:
         "openvino",
         "libtorch",
         "engine",
+        "c",
         "tensorrt",
         "tensorrt_rtx",
         "reference",

@@ -34,8 +34,11 @@ def gain(logits: Logits, reference: Logits) -> tuple[float, float]:
     """The least-squares factor between logits and reference ``(N, 10)``, and its standard error.
 
     Rounding is as often up as down, so over many images the factor of a sound net comes to 1. The
-    error is taken from image to image: the ten logits of one are not independent.
+    error is taken from image to image: the ten logits of one are not independent. Both are nan
+    where a logit is not finite, or the reference is nought throughout.
     """
+    if not (np.isfinite(logits).all() and np.isfinite(reference).all()):
+        return math.nan, math.nan
     one, other = logits.astype(np.float64), reference.astype(np.float64)
     across, square = (one * other).sum(1), (other * other).sum(1)
     whole = float(square.sum())
@@ -105,7 +108,8 @@ def compare(
     """
     digits, expected = logits.argmax(1), reference.argmax(1)
     correct, total = int((digits == labels).sum()), len(labels)
-    difference = np.abs(logits - reference)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        difference = np.abs(logits - reference)
     factor, error = gain(logits, reference)
     held = math.isfinite(tolerance.typical)
     allowed = math.inf if tolerance.gain is None else tolerance.gain + _SIGMAS * error
@@ -122,7 +126,7 @@ def compare(
         unusual=float((difference.max(1) > tolerance.typical).mean()) if held else None,
         unusual_tolerance=tolerance.rare if held else None,
         typical_tolerance=tolerance.typical if held else None,
-        gain=factor,
+        gain=factor if math.isfinite(factor) else None,
         gain_tolerance=allowed if math.isfinite(allowed) else None,
         differing=[
             Differing(

@@ -57,7 +57,7 @@ class Figures:
     unusual: float | None
     unusual_tolerance: float | None
     typical_tolerance: float | None
-    gain: float
+    gain: float | None
     gain_tolerance: float | None
     differing: list[Differing]
 

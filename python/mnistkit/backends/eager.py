@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor
-from mnistkit.backends.torch_common import TorchPredictor, torch_device, torch_missing
+from mnistkit.backends.torch_common import (
+    TorchPredictor,
+    set_threads,
+    torch_device,
+    torch_missing,
+)
 
 
 class EagerBackend(Backend):
@@ -27,6 +32,7 @@ class EagerBackend(Backend):
         from mnistkit.nets.spec import NetSpec
         from mnistkit.training.checkpoint import load_weights
 
+        set_threads(threads)
         spec = NetSpec.from_dict(artifact.manifest["net"])
         state = load_weights(artifact.file(self.format, precision), spec)
         module = DeployNet(fold(spec, state)).to(torch_device(device))

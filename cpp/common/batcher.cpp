@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/classify.hpp"
+#include "common/process.hpp"
 
 namespace mnistkit {
 namespace detail {
@@ -34,6 +35,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using detail::Failure;
+using detail::Home;
 
 /// Runs `body` and gives what it threw.
 template <class Body>
@@ -87,6 +89,7 @@ struct Batcher::Request::State {
   std::array<std::uint8_t, kImageBytes> image;
   Clock::time_point arrived;
   Callback callback;
+  Home home;
   std::weak_ptr<Core> core;  // a kept handle must not keep the model
 
   // Guarded by the Core's mutex.
@@ -111,7 +114,9 @@ class Batcher::Core : public std::enable_shared_from_this<Core> {
   using Queue = std::list<StatePtr>;
 
   Core(Function model, const BatcherOptions& options)
-      : model_(std::move(model)), options_(options) {}
+      : model_(std::move(model)),
+        options_(options),
+        full_(std::min(options.max_batch, options.max_queue)) {}
 
   void start() {
     try {
@@ -126,6 +131,7 @@ class Batcher::Core : public std::enable_shared_from_this<Core> {
 
   /// Null where the queue is full and `wait` is false.
   StatePtr submit(std::span<const std::uint8_t> image, Callback callback, bool wait) {
+    home_.check(kName);
     detail::check_output(image.data(), image.size(), kImageBytes, "image, in bytes");
     auto state = std::make_shared<State>();
     std::memcpy(state->image.data(), image.data(), kImageBytes);
@@ -150,13 +156,14 @@ class Batcher::Core : public std::enable_shared_from_this<Core> {
     queue_.splice(queue_.end(), entry);
     ++stats_.accepted;
     // A worker is told when there is something to wait with, and when there is nothing to wait for.
-    const bool tell = queue_.size() == 1 || queue_.size() >= options_.max_batch;
+    const bool tell = queue_.size() == 1 || queue_.size() >= full_;
     lock.unlock();
     if (tell) work_.notify_one();
     return state;
   }
 
   bool cancel(const StatePtr& state) {
+    if (!home_.here()) return false;
     {
       const std::lock_guard lock(mutex_);
       if (!state->queued) return false;
@@ -170,6 +177,7 @@ class Batcher::Core : public std::enable_shared_from_this<Core> {
   }
 
   void close(Waiting waiting) {
+    if (!home_.here()) return;  // there are no threads to wait for, and they may hold the locks
     Queue dropped;
     {
       const std::lock_guard lock(mutex_);
@@ -187,7 +195,14 @@ class Batcher::Core : public std::enable_shared_from_this<Core> {
     }
   }
 
+  /// In a child of fork(): this is never destroyed. Condition variables wait for those who wait on
+  /// them, and `std::thread` wants to be joined.
+  void abandon(std::shared_ptr<Core> self) {
+    if (!home_.here()) self_ = std::move(self);
+  }
+
   [[nodiscard]] BatcherStats stats() const {
+    home_.check(kName);
     const std::lock_guard lock(mutex_);
     return stats_;
   }
@@ -236,7 +251,7 @@ class Batcher::Core : public std::enable_shared_from_this<Core> {
     while (true) {
       work_.wait(lock, [this] { return closed_ || !queue_.empty(); });
       if (queue_.empty()) return false;
-      if (closed_ || queue_.size() >= options_.max_batch) break;
+      if (closed_ || queue_.size() >= full_) break;
       // The oldest may have been taken or cancelled during a wait: look again after each.
       const Clock::time_point deadline = queue_.front()->arrived + options_.max_wait;
       if (Clock::now() >= deadline) break;
@@ -278,8 +293,12 @@ class Batcher::Core : public std::enable_shared_from_this<Core> {
   /// The Core whose worker this thread is.
   static inline thread_local const Core* working_for = nullptr;
 
+  static constexpr const char* kName = "this Batcher";
+
+  const Home home_;
   const Function model_;
   const BatcherOptions options_;
+  const std::size_t full_;  // requests that are not waited with: no more can come, or fit a batch
 
   mutable std::mutex mutex_;
   std::condition_variable work_;   // something to run, or closed
@@ -290,9 +309,11 @@ class Batcher::Core : public std::enable_shared_from_this<Core> {
 
   std::mutex join_mutex_;
   std::vector<std::thread> workers_;
+  std::shared_ptr<Core> self_;
 };
 
 Batcher::Answer Batcher::Request::get() const {
+  state_->home.check("the Batcher of this request");
   std::unique_lock lock(state_->mutex);
   state_->changed.wait(lock, [this] { return state_->done; });
   if (state_->failure) throw Error(state_->failure->code, state_->failure->message.data());
@@ -300,8 +321,10 @@ Batcher::Answer Batcher::Request::get() const {
 }
 
 bool Batcher::Request::wait_for(std::chrono::microseconds time) const {
-  // The clock must not overflow, however long the caller is ready to wait.
-  time = std::min<std::chrono::microseconds>(time, std::chrono::hours(24 * 365));
+  if (!state_->home.here()) return true;  // get() throws at once
+  // The clock must not overflow, however long the caller is ready to wait, or is late.
+  time = std::clamp<std::chrono::microseconds>(time, std::chrono::microseconds(0),
+                                               std::chrono::hours(24 * 365));
   std::unique_lock lock(state_->mutex);
   return state_->changed.wait_for(lock, time, [this] { return state_->done; });
 }
@@ -320,7 +343,10 @@ Batcher::Batcher(Function model, const BatcherOptions& options) {
   });
 }
 
-Batcher::~Batcher() { core_->close(Waiting::answer); }
+Batcher::~Batcher() {
+  core_->close(Waiting::answer);
+  core_->abandon(core_);
+}
 
 Batcher::Request Batcher::submit(std::span<const std::uint8_t> image, Callback done) {
   return translated([&] { return Request(core_->submit(image, std::move(done), true)); });

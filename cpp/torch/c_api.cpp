@@ -2,6 +2,7 @@
 #include "common/c_api.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/process.hpp"
 #include "mnistkit/runner.hpp"
 
 // The functions themselves are defined here, for programs that were compiled before the macros.
@@ -36,21 +38,30 @@ static_assert(offsetof(mnistkit_prediction, probability) ==
 /// that is in use.
 class Handles {
  public:
+  /// In a child of fork(): `parent` may be locked for ever, and its runners are of no use.
+  explicit Handles(const Handles* parent = nullptr)
+      : parent_(parent), first_(parent ? parent->last_.load() : 0), last_(first_) {}
+
+  [[nodiscard]] const mnistkit::detail::Home& home() const { return home_; }
+
   mnistkit_runner* add(std::shared_ptr<const Runner> runner) {
     const std::unique_lock lock(mutex_);
-    const std::uintptr_t id = ++last_;
+    const std::uintptr_t id = last_.fetch_add(1) + 1;
     runners_.emplace(id, std::move(runner));
     return reinterpret_cast<mnistkit_runner*>(id);
   }
 
   [[nodiscard]] std::shared_ptr<const Runner> get(const mnistkit_runner* handle) const {
+    check_home(handle);
     const std::shared_lock lock(mutex_);
     const auto found = runners_.find(reinterpret_cast<std::uintptr_t>(handle));
     if (found == runners_.end()) refuse();
     return found->second;
   }
 
+  /// Gives nothing for a handle of the process that this one was forked from.
   [[nodiscard]] std::shared_ptr<const Runner> remove(const mnistkit_runner* handle) {
+    if (is_inherited(handle)) return nullptr;
     const std::unique_lock lock(mutex_);
     auto node = runners_.extract(reinterpret_cast<std::uintptr_t>(handle));
     if (node.empty()) refuse();
@@ -58,19 +69,36 @@ class Handles {
   }
 
  private:
+  [[nodiscard]] bool is_inherited(const mnistkit_runner* handle) const {
+    const auto id = reinterpret_cast<std::uintptr_t>(handle);
+    return id != 0 && id <= first_;
+  }
+
+  void check_home(const mnistkit_runner* handle) const {
+    if (is_inherited(handle)) parent_->home_.check("this runner");
+  }
+
   [[noreturn]] static void refuse() {
     throw Error(ErrorCode::closed, "runner: this handle is not open; it was closed, or never was");
   }
 
   mutable std::shared_mutex mutex_;
   std::unordered_map<std::uintptr_t, std::shared_ptr<const Runner>> runners_;
-  std::uintptr_t last_ = 0;
+  const mnistkit::detail::Home home_;
+  const Handles* parent_;
+  const std::uintptr_t first_;  // handles up to this one are the parent's
+  std::atomic<std::uintptr_t> last_;
 };
 
 Handles& handles() {
   // Never destroyed: a thread may still call while the process ends.
-  static auto* const instance = new Handles;
-  return *instance;
+  static std::atomic<Handles*> instance = new Handles;
+  Handles* found = instance.load();
+  if (!found->home().here()) {
+    auto made = std::make_unique<Handles>(found);
+    if (instance.compare_exchange_strong(found, made.get())) found = made.release();
+  }
+  return *found;
 }
 
 template <class T>

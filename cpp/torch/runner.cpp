@@ -4,12 +4,14 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <utility>
 
 #include "common/artifact.hpp"
 #include "common/classify.hpp"
 #include "common/golden.hpp"
+#include "common/process.hpp"
 #include "torch/device.hpp"
 #include "torch/errors.hpp"
 #include "torch/executor.hpp"
@@ -54,6 +56,25 @@ void check_options(const RunnerOptions& options, c10::Device device) {
   }
 }
 
+/// Sets libtorch's number of threads. A process that was forked after libtorch had run has its
+/// OpenMP pool without the threads: waiting for them would never end, so it stays with one.
+void set_threads(int threads) {
+  static std::atomic<long> first_process = 0;
+  const long here = detail::Home::current();
+  long first = 0;
+  if (!first_process.compare_exchange_strong(first, here) && first != here) {
+    if (threads > 1) {
+      throw Error(ErrorCode::invalid_argument,
+                  "threads: got " + std::to_string(threads) + ", and this process " +
+                      std::to_string(here) + " was forked after process " + std::to_string(first) +
+                      " had opened a Runner, whose OpenMP threads are not here: ask for 0 or 1, or "
+                      "fork before the first Runner is opened");
+    }
+    threads = 1;
+  }
+  if (threads > 0) at::set_num_threads(threads);
+}
+
 }  // namespace
 
 struct Runner::Impl {
@@ -70,7 +91,7 @@ struct Runner::Impl {
     const std::vector<std::uint8_t> file = artifact.read(entry);
     if (options.verify) golden = artifact.golden(options.precision);
 
-    if (options.threads > 0) at::set_num_threads(options.threads);
+    set_threads(options.threads);
     if (options.max_batch == 0) {
       options.max_batch = device.is_cpu() ? kCpuBatchPerThread * at::get_num_threads() : kGpuBatch;
     }
@@ -87,8 +108,15 @@ struct Runner::Impl {
     }
     if (golden) verify(folder / entry.name);
   }
+  ~Impl() {
+    // A driver and its threads are not to be called in a child of fork(): the memory stays.
+    if (!home.here()) static_cast<void>(executor.release());
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   void run(std::span<const std::uint8_t> images, std::span<float> logits) const {
+    home.check("this Runner");
     const std::size_t count = detail::count_images(images);
     detail::check_output(logits.data(), logits.size(), count * kClasses, "logits");
     if (count > 0) executor->run(images.data(), static_cast<std::int64_t>(count), logits.data());
@@ -114,6 +142,7 @@ struct Runner::Impl {
                     " digits more than usual" + (warning.empty() ? "" : "; " + warning));
   }
 
+  detail::Home home;
   RunnerOptions options;
   detail::Artifact artifact;
   std::string net, warning;

@@ -34,9 +34,10 @@ def open_reference(artifact: Artifact, precision: str, threads: int = 0) -> Pred
     if precision != "fp16":
         return backend.load(artifact, kept, "cpu", threads)
     from mnistkit.backends.eager import deploy_graph
-    from mnistkit.backends.torch_common import TorchPredictor
+    from mnistkit.backends.torch_common import TorchPredictor, set_threads
     from mnistkit.nets.deploy_module import DeployNet
 
+    set_threads(threads)
     return TorchPredictor(DeployNet(deploy_graph(artifact).rounded_to_fp16()), "cpu", threads)
 
 

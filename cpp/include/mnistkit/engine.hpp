@@ -169,8 +169,8 @@ class Engine {
     Scratch take(std::size_t size) {
       Scratch found;
       {
-        const std::lock_guard hold(lock);
-        if (!idle.empty()) {
+        const std::unique_lock<std::mutex> hold = hold_idle();
+        if (hold && !idle.empty()) {
           found = std::move(idle.back());
           idle.pop_back();
         }
@@ -184,8 +184,19 @@ class Engine {
     }
 
     void give(Scratch scratch) {
-      const std::lock_guard hold(lock);
-      idle.push_back(std::move(scratch));
+      const std::unique_lock<std::mutex> hold = hold_idle();
+      if (hold) idle.push_back(std::move(scratch));
+    }
+
+    // The lock, or none where it is not to be had soon: a fork() may have come while another
+    // thread held it, and then nobody gives it back in the child.
+    std::unique_lock<std::mutex> hold_idle() {
+      std::unique_lock<std::mutex> hold(lock, std::try_to_lock);
+      for (int i = 0; !hold && i < 100; ++i) {
+        std::this_thread::yield();
+        hold.try_lock();
+      }
+      return hold;
     }
   };
 

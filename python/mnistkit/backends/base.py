@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnistkit import self_check
 from mnistkit.artifact import Artifact
+from mnistkit.backends import process
 from mnistkit.backends.tolerances import CUDA, Tolerance, Tolerances
 from mnistkit.errors import InputError, UsageError
 from mnistkit.threads import check_threads
@@ -44,34 +46,84 @@ def check_images(images: Any) -> Images:
 
 
 class Predictor(ABC):
-    """A model loaded into a runtime. Use one from one thread at a time, and close it."""
+    """A model loaded into a runtime. Any number of threads may share one; close it at the end.
+
+    A call after ``close``, and any call in a process that was forked from the one that loaded the
+    predictor, is a :class:`UsageError`; see ``docs/threads.md``. What does not hold for a runtime
+    its own class says.
+    """
+
+    _home: process.Process
+    _closed = False
+
+    def __new__(cls, *_arguments: Any, **_named: Any) -> Self:
+        """Note the process, whatever a subclass does in its ``__init__``."""
+        made = super().__new__(cls)
+        made._home = process.enter(made)
+        return made
 
     def logits(self, images: Any) -> Logits:
         """Return float32 logits ``(N, 10)`` for uint8 images ``(N, 1, 28, 28)``.
 
         An empty batch gives an empty result; anything but uint8 of that shape is an
-        :class:`InputError`.
+        :class:`InputError`. Safe from any number of threads at once.
         """
         checked = check_images(images)
+        if self._closed or self._home is not process.here:
+            self._refuse()
         if not len(checked):
             return np.zeros((0, 10), np.float32)
         return self._run(checked)
 
     @abstractmethod
     def _run(self, images: Images) -> Logits:
-        """Run a checked, contiguous batch that is not empty."""
+        """Run a checked, contiguous batch that is not empty; in several threads at once.
+
+        Another thread may close the predictor meanwhile: hold what the run needs in variables of
+        its own, and call :meth:`_refuse` where it is gone already.
+        """
+
+    def _refuse(self) -> NoReturn:
+        """Say why this predictor runs nothing."""
+        if self._home is not process.here:
+            raise UsageError(
+                f"this predictor was loaded by process {self._home.pid}, and this is process "
+                f"{process.here.pid}, which was forked: load it again here, after the fork"
+            )
+        raise UsageError("this predictor is closed; load it again")
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Return a call that runs the engine alone on this batch.
 
         What can be prepared once (conversion, device copies, buffers) is prepared here, so that
-        timing the call times the engine and not the way to it.
+        timing the call times the engine and not the way to it. The call has one place for its
+        result: it is for one thread at a time, beside any other calls. It is refused where
+        :meth:`logits` is.
         """
-        checked = check_images(images)
-        return lambda: self._run(checked)
+        return self._guarded(functools.partial(self._run, check_images(images)))
 
-    def close(self) -> None:  # noqa: B027 - most runtimes have nothing to give back
-        """Give back what the runtime holds; the predictor is of no use afterwards."""
+    def _guarded(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        """The call, refused once the predictor is closed or the process forked."""
+
+        def run() -> Any:
+            if self._closed or self._home is not process.here:
+                self._refuse()
+            return call()
+
+        return run
+
+    def close(self) -> None:
+        """Give back what the runtime holds; later calls are refused.
+
+        Calls that run in other threads finish, and the last of them gives it back. A second call
+        does nothing. In a forked process nothing is given back: it is the parent's.
+        """
+        self._closed = True
+        if self._home is process.here:
+            self._release()
+
+    def _release(self) -> None:  # noqa: B027 - some have nothing to give back
+        """Let go of what the runtime holds; called again it does nothing."""
 
     def __enter__(self) -> Self:
         return self

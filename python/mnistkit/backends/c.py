@@ -116,7 +116,7 @@ class _CPredictor(Predictor):
             call()
             return logits
 
-        return run
+        return self._guarded(run)
 
 
 class CBackend(Backend):

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import TORCH
-from mnistkit.backends.torch_common import TorchPredictor, torch_device, torch_missing
+from mnistkit.backends.torch_common import (
+    TorchPredictor,
+    set_threads,
+    torch_device,
+    torch_missing,
+)
 
 if TYPE_CHECKING:
     from mnistkit.nets.deploy import DeployGraph
@@ -31,6 +36,7 @@ class EagerBackend(Backend):
         """Fold the artifact's weights again and run them."""
         from mnistkit.nets.deploy_module import DeployNet
 
+        set_threads(threads)
         module = DeployNet(deploy_graph(artifact)).to(torch_device(device))
         return TorchPredictor(module, device, threads)
 

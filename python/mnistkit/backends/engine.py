@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnistkit import engine_library
 from mnistkit.artifact import Artifact
+from mnistkit.backends import process
 from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
 from mnistkit.backends.tolerances import EXACT, SUMS
 from mnistkit.errors import ArtifactError, MissingError, MnistkitError, UsageError
@@ -129,28 +131,76 @@ def api(path: Path) -> EngineApi:
     return EngineApi(path)
 
 
+class _Net:
+    """An open engine and its pool, closed when nothing refers to them: a call in some thread may.
+
+    ``data`` are bytes that the engine uses in place.
+    """
+
+    def __init__(self, functions: EngineApi, handle: int, data: Any, threads: int) -> None:
+        self.api, self.handle, self._data, self.pool = functions, handle, data, 0
+        self.threads = check_threads(threads) or min(usable_cores(), MAX_THREADS)
+        if self.threads > 1:
+            pool = ctypes.c_void_p()
+            functions.check(functions.pool_create(self.threads, pool))
+            self.pool = pool.value or 0
+            self.run = functools.partial(functions.run_parallel, handle, self.pool)
+        else:
+            self.run = functools.partial(functions.run, handle)
+
+    def scratch(self, count: int) -> NDArray[np.uint8]:
+        """Scratch for batches of up to ``count`` images."""
+        return np.empty(self.api.parallel_scratch_size(self.handle, count, self.threads), np.uint8)
+
+    def __del__(self) -> None:
+        if self.pool:
+            self.api.pool_close(self.pool)
+        self.api.close(self.handle)
+
+
+class _Space:
+    """Where one call works: scratch and logits for up to ``room`` images.
+
+    It is kept for the next call: an array's address costs 1 us.
+    """
+
+    __slots__ = ("_scratch", "at", "logits", "room")
+
+    def __init__(self, net: _Net, room: int) -> None:
+        self.room = room
+        self.logits = np.empty((room, 10), np.float32)
+        self._scratch = net.scratch(room)
+        self.at = self.logits.ctypes.data, self._scratch.ctypes.data, self._scratch.size
+
+
 class EnginePredictor(Predictor):
     """A net in the engine; ``data`` are bytes that it uses in place.
 
     Batches are split over a pool of ``threads`` of its own: 0 takes one for each core that this
-    process may use, 1 makes no pool. A process that was forked from this one has no part of the
-    pool: there a predictor with one refuses (:class:`UsageError`) and can be closed.
+    process may use, 1 makes no pool. Calls from several threads run at once, each in a work space
+    of its own; those that use the pool take turns on it.
     """
 
     def __init__(
         self, functions: EngineApi, handle: int, data: Any = None, threads: int = 1
     ) -> None:
-        self._api, self._handle, self._data, self._pool = functions, handle, data, 0
-        try:
-            self.threads = check_threads(threads) or min(usable_cores(), MAX_THREADS)
-            if self.threads > 1:
-                pool = ctypes.c_void_p()
-                functions.check(functions.pool_create(self.threads, pool))
-                self._pool = pool.value or 0
-        except MnistkitError:
-            self.close()
-            raise
-        self._prepare(1)
+        self._api = functions
+        self._net: _Net | None = _Net(functions, handle, data, threads)
+        self._idle = [_Space(self._net, 1)]  # append and pop are each one step
+
+    def _held(self) -> _Net:
+        if (net := self._net) is None:
+            self._refuse()
+        return net
+
+    @property
+    def _handle(self) -> int:
+        return self._held().handle
+
+    @property
+    def threads(self) -> int:
+        """The threads of the pool with the calling one; 1 without a pool."""
+        return self._held().threads
 
     @property
     def kernels(self) -> str:
@@ -162,40 +212,32 @@ class EnginePredictor(Predictor):
         """The edition of the int8 definition that the file is of; 0 for fp32."""
         return int(self._api.edition(self._handle))
 
-    def _prepare(self, count: int) -> None:
-        """Make room for batches of up to ``count``: an address costs 1 us, so they are kept."""
-        self._room = count
-        self._scratch = self._make_scratch(count)
-        self._logits = np.empty((count, 10), np.float32)
-        self._scratch_at = self._scratch.ctypes.data, self._scratch.size
-        self._logits_at = self._logits.ctypes.data
-
-    def _make_scratch(self, count: int) -> Any:
-        size = self._api.parallel_scratch_size(self._handle, count, self.threads)
-        return np.empty(size, np.uint8)
-
     def _run(self, images: Images) -> Logits:
-        count = len(images)
-        if count > self._room:
-            self._prepare(count)
-        arguments = images.ctypes.data, count, self._logits_at, *self._scratch_at
-        if self._pool:
-            status = self._api.run_parallel(self._handle, self._pool, *arguments)
-        else:
-            status = self._api.run(self._handle, *arguments)
+        net, idle, count = self._net, self._idle, len(images)
+        if net is None:
+            self._refuse()
+        try:
+            space = idle.pop()
+        except IndexError:
+            space = _Space(net, count)
+        if count > space.room:
+            space = _Space(net, count)
+        status = net.run(images.ctypes.data, count, *space.at)
         if status:
-            self._api.check(status)
-        return self._logits[:count].copy()
+            net.api.check(status)
+        logits = space.logits[:count].copy()
+        idle.append(space)
+        return logits
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run with the pointers, the scratch and the output array there already."""
-        checked = check_images(images)
+        net, checked = self._held(), check_images(images)
         logits = np.empty((len(checked), 10), np.float32)
-        scratch = self._make_scratch(len(checked))
-        pool = [ctypes.c_void_p(self._pool)] if self._pool else []
+        scratch = net.scratch(len(checked))
+        pool = [ctypes.c_void_p(net.pool)] if net.pool else []
         call = functools.partial(
             self._api.run_parallel if pool else self._api.run,
-            ctypes.c_void_p(self._handle),
+            ctypes.c_void_p(net.handle),
             *pool,
             ctypes.c_void_p(checked.ctypes.data),
             ctypes.c_size_t(len(checked)),
@@ -204,24 +246,17 @@ class EnginePredictor(Predictor):
             ctypes.c_size_t(scratch.size),
         )
 
-        def run(_alive: Any = (checked, scratch)) -> Logits:  # the pointers own nothing
+        def run(_alive: Any = (net, checked, scratch)) -> Logits:  # the pointers own nothing
+            if self._closed or self._home is not process.here:
+                self._refuse()
             self._api.check(call())
             return logits
 
         return run
 
-    def close(self) -> None:
-        """Close the engine and end its threads; a second call does nothing."""
-        pool, self._pool = self._pool, 0
-        if pool:
-            self._api.pool_close(pool)
-        handle, self._handle = self._handle, 0
-        if handle:
-            self._api.close(handle)
-
-    def __del__(self) -> None:
-        """Threads must not outlive a predictor that nobody has closed."""
-        self.close()
+    def _release(self) -> None:
+        """The engine is closed and its threads end once no other thread is in a call."""
+        self._net, self._idle = None, []
 
 
 class EngineBackend(Backend):

@@ -12,6 +12,7 @@ import numpy as np
 
 from mnistkit import sdk
 from mnistkit.artifact import Artifact
+from mnistkit.backends import process
 from mnistkit.backends.base import (
     Backend,
     Images,
@@ -71,6 +72,7 @@ class _Api:
             raise MissingError(
                 f"{path}: cannot be loaded: {error}; compile it again with: {sdk.BUILD_COMMAND}"
             ) from error
+        process.here.has_libtorch = True
         self.last_error = library.mnistkit_last_error
         self.last_error.restype = ctypes.c_char_p
         self.options_init = library.mnistkit_runner_options_init_sized
@@ -107,7 +109,8 @@ def _api(path: Path) -> _Api:
 
 class _RunnerPredictor(Predictor):
     def __init__(self, api: _Api, handle: int) -> None:
-        self._api, self._handle = api, handle
+        self._api, self._handle = api, handle  # a number, which the library refuses once closed
+        self._open = [handle]
 
     def _run(self, images: Images) -> Logits:
         logits = np.empty((len(images), 10), np.float32)
@@ -135,13 +138,11 @@ class _RunnerPredictor(Predictor):
             self._api.check(call())
             return logits
 
-        return run
+        return self._guarded(run)
 
-    def close(self) -> None:
-        """Close the runner; a second call does nothing."""
-        handle, self._handle = self._handle, 0
-        if handle:
-            self._api.check(self._api.close(handle))
+    def _release(self) -> None:
+        if self._open:
+            self._api.check(self._api.close(self._open.pop()))
 
 
 class LibtorchBackend(Backend):
@@ -170,7 +171,7 @@ class LibtorchBackend(Backend):
         api.options_init(options, ctypes.sizeof(options))
         options.device = check_device(device).encode()
         options.precision = precision.encode()
-        options.threads = threads
+        options.threads = process.torch_threads(threads)
         options.verify = 0  # Backend.load does it, for every runtime alike
         options.warmup = (ctypes.c_int64 * len(_WARMUP))(*_WARMUP)
         options.warmup_count = len(_WARMUP)

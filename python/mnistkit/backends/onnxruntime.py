@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,15 +26,22 @@ class _OrtPredictor(Predictor):
         self._session = session
 
     def _run(self, images: Images) -> Logits:
-        logits: Logits = self._session.run(["logits"], {"input": images})[0]
+        if (session := self._session) is None:
+            self._refuse()
+        logits: Logits = session.run(["logits"], {"input": images})[0]
         return logits
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run with input and output bound to buffers that are there already."""
-        binding = self._session.io_binding()
+        if (session := self._session) is None:
+            self._refuse()
+        binding = session.io_binding()
         binding.bind_cpu_input("input", check_images(images))
         binding.bind_output("logits")
-        return lambda: self._session.run_with_iobinding(binding)
+        return self._guarded(functools.partial(session.run_with_iobinding, binding))
+
+    def _release(self) -> None:
+        self._session = None
 
 
 class OnnxRuntimeBackend(Backend):

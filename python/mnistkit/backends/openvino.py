@@ -18,14 +18,29 @@ from mnistkit.errors import ArtifactError
 class _OpenVinoPredictor(Predictor):
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._request = model.create_infer_request()
+        self._idle: list[Any] = []  # requests; append and pop are each one step
 
     def _run(self, images: Images) -> Logits:
-        return np.array(_call(self._request, images)().to_tuple()[0], np.float32)
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._request()
+        logits = np.array(_call(request, images)().to_tuple()[0], np.float32)
+        self._idle.append(request)
+        return logits
+
+    def _request(self) -> Any:
+        """A request: buffers for one call at a time."""
+        if (model := self._model) is None:
+            self._refuse()
+        return model.create_infer_request()
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run a request of its own on the batch's memory; the result stays in OpenVINO's."""
-        return _call(self._model.create_infer_request(), check_images(images))
+        return self._guarded(_call(self._request(), check_images(images)))
+
+    def _release(self) -> None:
+        self._model, self._idle = None, []
 
 
 def _call(request: Any, images: Images) -> Callable[[], Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mnistkit.backends import process
 from mnistkit.backends.base import Images, Logits, Predictor, check_device, check_images
 from mnistkit.errors import MissingError
 
@@ -30,32 +31,49 @@ def torch_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def set_threads(threads: int) -> None:
+    """Set the threads of PyTorch, which has one number for the whole process; 0 leaves them.
+
+    Before a module is loaded: optimizing it runs some of it.
+    """
+    wanted = process.torch_threads(threads)
+    if wanted and wanted != torch.get_num_threads():
+        torch.set_num_threads(wanted)
+
+
 class TorchPredictor(Predictor):
     """Runs a module that takes uint8 ``(N, 1, 28, 28)`` and gives float32 ``(N, 10)``."""
 
     def __init__(self, module: Callable[[torch.Tensor], Any], device: str, threads: int) -> None:
-        self._module, self._device = module, torch_device(device)
-        if threads:
-            torch.set_num_threads(threads)  # the whole process's, as PyTorch has it
+        self._module: Callable[[torch.Tensor], Any] | None = module
+        self._device = torch_device(device)
+        set_threads(threads)
 
     def _run(self, images: Images) -> Logits:
+        if (module := self._module) is None:
+            self._refuse()
         with torch.inference_mode():
-            logits: Logits = self._module(_tensor(images).to(self._device)).cpu().numpy()
+            logits: Logits = module(_tensor(images).to(self._device)).cpu().numpy()
         return logits
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run the module on a tensor that is on the device already; waits for a GPU."""
+        if (module := self._module) is None:
+            self._refuse()
         tensor = _tensor(check_images(images)).to(self._device)
         cuda = self._device.type == "cuda"
 
         def run() -> torch.Tensor:
             with torch.inference_mode():
-                logits: torch.Tensor = self._module(tensor)
+                logits: torch.Tensor = module(tensor)
             if cuda:
                 torch.cuda.synchronize(self._device)
             return logits
 
-        return run
+        return self._guarded(run)
+
+    def _release(self) -> None:
+        self._module = None
 
 
 def _tensor(images: Images) -> torch.Tensor:

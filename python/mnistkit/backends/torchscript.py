@@ -9,7 +9,12 @@ import torch
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import TORCH
-from mnistkit.backends.torch_common import TorchPredictor, torch_device, torch_missing
+from mnistkit.backends.torch_common import (
+    TorchPredictor,
+    set_threads,
+    torch_device,
+    torch_missing,
+)
 from mnistkit.errors import ArtifactError
 
 
@@ -32,6 +37,7 @@ class TorchScriptBackend(Backend):
         """Load the module of that precision onto the device."""
         path = artifact.file(self.format, precision)
         target = torch_device(device)
+        set_threads(threads)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mnistkit.backends import process
 from mnistkit.backends.base import Images, Logits, Predictor, check_images
 from mnistkit.errors import UsageError
 from mnistkit.gpu import probe
@@ -59,7 +60,6 @@ class TensorRtPredictor(Predictor):
                 self._inside = inside.pop_all()
             self._owned = owned.pop_all()
         self._graphs = graphs and self._memory.graphs
-        self._closed = False
 
     @property
     def max_batch(self) -> int:
@@ -78,7 +78,12 @@ class TensorRtPredictor(Predictor):
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
-        """The device's context is current inside. Refuses other threads and a closed predictor."""
+        """The device's context is current inside.
+
+        Refuses other threads, a forked process and a closed predictor.
+        """
+        if self._home is not process.here:
+            self._refuse()
         if threading.get_ident() != self._thread:
             raise UsageError(
                 "this TensorRT predictor belongs to the thread that loaded it; load one in each "
@@ -225,9 +230,11 @@ class TensorRtPredictor(Predictor):
     def close(self) -> None:
         """Give back buffers, contexts, engine, runtime and the device, in that order.
 
-        A second call does nothing. Only the thread that loaded the predictor may close it.
+        A second call does nothing. Only the thread that loaded the predictor may close it. In a
+        forked process, where CUDA does not work, nothing is given back.
         """
-        if self._closed:
+        if self._closed or self._home is not process.here:
+            self._closed = True
             return
         with ExitStack() as owned, self._entered():
             self._closed = True

@@ -217,6 +217,12 @@ def test_a_c_file_that_was_replaced_fails(artifact: Artifact, tmp_path: Path, na
     assert code == 1
     assert name in text
     assert "the manifest says" in text
+    usable("c")
+    code, text = run(
+        *("verify", folder, "--dataset", "digits", "--precision", precision, "--backend", "c"),
+    )
+    assert code == 1
+    assert f"{name}: 13 bytes, the manifest says" in text
 
 
 def test_a_replaced_c_file_is_found_without_a_compiler(

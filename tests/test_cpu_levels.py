@@ -118,7 +118,7 @@ def check(found: Logits, wanted: dict[str, Array]) -> None:
 def saturates(found: Logits, wanted: dict[str, Array], backend: str) -> bool:
     """Whether the net of the first edition came out wrong."""
     logits = found[backend, FIRST]
-    refused = logits.dtype.kind == "U" and "self-check failed" in str(logits)
+    refused = logits.dtype.kind == "U" and "self-check" in str(logits)
     return refused or bool(np.abs(logits - wanted[FIRST]).max() > 1.0)
 
 

@@ -173,9 +173,8 @@ class Backend(ABC):
         predictor = self._open(artifact, precision, device, check_threads(threads))
         if check:
             try:
-                self_check.check(
-                    predictor, artifact, self.name, precision, self.tolerance(precision, device)
-                )
+                tolerance = self.tolerance(precision, device).of_few()
+                self_check.check(predictor, artifact, self.name, precision, tolerance)
             except BaseException:
                 predictor.close()
                 raise

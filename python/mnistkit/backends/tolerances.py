@@ -30,8 +30,11 @@ class Tolerance:
     accuracy_drop: float = 0.0
 
     def of_few(self) -> Tolerance:
-        """What a handful of images is held to: no shares and no statistics, every digit."""
-        return replace(self, typical=math.inf, rare=0.0, gain=None, agreement=1.0)
+        """What twenty images are held to: of a wrong net most are off, of a sound one few are.
+
+        Where one image in twenty is off, more than ten of twenty are with a chance of 5e-10.
+        """
+        return replace(self, rare=max(self.rare, 0.5), gain=None)
 
 
 Tolerances = Mapping[str, Tolerance]  # by precision

@@ -62,10 +62,15 @@ class Predictor(ABC):
         """Return a call that runs the engine alone on this batch.
 
         What can be prepared once (conversion, device copies, buffers) is prepared here, so that
-        timing the call times the engine and not the way to it.
+        timing the call times the engine and not the way to it. What the call returns is the
+        runtime's own: :meth:`bound_logits` reads it.
         """
         checked = check_images(images)
         return lambda: self._run(checked)
+
+    def bound_logits(self, result: Any) -> Logits:
+        """The logits ``(N, 10)`` in what a bound call returned, as an array of the caller's own."""
+        return np.array(result, np.float32)
 
     def close(self) -> None:  # noqa: B027 - most runtimes have nothing to give back
         """Give back what the runtime holds; the predictor is of no use afterwards."""

@@ -33,7 +33,17 @@ class _OrtPredictor(Predictor):
         binding = self._session.io_binding()
         binding.bind_cpu_input("input", check_images(images))
         binding.bind_output("logits")
-        return lambda: self._session.run_with_iobinding(binding)
+
+        def run() -> Any:
+            self._session.run_with_iobinding(binding)
+            return binding
+
+        return run
+
+    def bound_logits(self, result: Any) -> Logits:
+        """Copy the output that is bound."""
+        logits: Logits = result.copy_outputs_to_cpu()[0]
+        return logits
 
 
 class OnnxRuntimeBackend(Backend):

@@ -21,11 +21,17 @@ class _OpenVinoPredictor(Predictor):
         self._request = model.create_infer_request()
 
     def _run(self, images: Images) -> Logits:
-        return np.array(_call(self._request, images)().to_tuple()[0], np.float32)
+        return self.bound_logits(_call(self._request, images)())
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run a request of its own on the batch's memory; the result stays in OpenVINO's."""
-        return _call(self._model.create_infer_request(), check_images(images))
+        checked = check_images(images)
+        call = _call(self._model.create_infer_request(), checked)
+        return lambda _alive=checked: call()  # a tensor on shared memory owns nothing
+
+    def bound_logits(self, result: Any) -> Logits:
+        """Copy the result out of OpenVINO's memory."""
+        return np.array(result.to_tuple()[0], np.float32)
 
 
 def _call(request: Any, images: Images) -> Callable[[], Any]:

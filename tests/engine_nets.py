@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,10 @@ ODD = {
 }
 NETS = {**zoo.ZOO, **ODD}
 
+# The engine's kernel sets on a machine of this kind, fastest first; a CPU may lack some.
+_OWN = {"x86_64": ("avx512-vnni", "avx-vnni", "avx2", "sse4.1"), "aarch64": ("neon-dot", "neon")}
+KERNELS = (*_OWN.get(platform.machine(), ()), "vector128", "portable", "reference")
+
 
 @cache
 def pictures() -> Array:
@@ -102,6 +107,12 @@ def graphs(name: str) -> tuple[DeployGraph, Int8Graph]:
             values = module(values)
             ranges[op.name] = float(values.abs().max())
     return graph, quantize(graph, ranges)
+
+
+@cache
+def answers(name: str) -> Array:
+    """The integer reference's logits of ``pictures()``."""
+    return reference.logits(graphs(name)[1], pictures())
 
 
 @cache

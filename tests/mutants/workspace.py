@@ -103,7 +103,9 @@ class Workspace:
             link.unlink()
         for part in [*(self.tree / "python" / "mnistkit").iterdir(), self.tree / "export"]:
             (site / part.name).symlink_to(part)
-        places = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+        places = [
+            path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")
+        ]
         names = [str(site.parent), *places]
         scheme = {"base": str(self.folder / "env"), "platbase": str(self.folder / "env")}
         packages = Path(sysconfig.get_path("purelib", "venv", vars=scheme))

@@ -49,6 +49,8 @@ ODD = {
                 *(Conv(18, groups=18), ReLU(), Conv(10, 1), AvgPool()),
             ),
         ),
+        # Its last convolution is summed over a map that is narrower than its input.
+        NetSpec("summed", (Conv(6, 3, 1), ReLU(), MaxPool(2), Conv(10, 3), AvgPool())),
         NetSpec("pooled", (MaxPool(2), Conv(7, 3), ReLU(), MaxPool(2), Conv(10, 6))),
         NetSpec("single", (Conv(1, 3), ReLU(), Conv(3, 6, 1), MaxPool(), AvgPool(), Conv(10, 1))),
     )

@@ -86,6 +86,17 @@ def test_the_bound_call_computes_the_same(
             predictor.logits(images[4:8])  # what runs in between changes nothing
 
 
+@pytest.mark.parametrize(("name", "precision"), CASES)
+def test_an_answer_is_the_callers_own(
+    artifact: Artifact, images: np.ndarray, name: str, precision: str
+) -> None:
+    with load(artifact, name, precision) as predictor:
+        first = predictor.logits(images[:4])
+        kept = first.copy()
+        predictor.logits(images[4:8])
+        assert np.array_equal(first, kept)
+
+
 @pytest.mark.parametrize("name", backends.NAMES)
 @pytest.mark.parametrize(
     ("bad", "message"),

@@ -207,6 +207,12 @@ def _section_crc(data: bytearray) -> None:
     data[-1] ^= 1
 
 
+def _last_array(data: bytearray) -> None:
+    """Put the second op's weights at the last multiple of 64, where they have no room."""
+    size = struct.unpack_from("<Q", data, 64 + 32 + 16)[0]
+    struct.pack_into("<Q", data, OPS + 64 + 32, (size - 1) // 64 * 64)
+
+
 def _name(data: bytearray) -> None:
     data[-1] = 0x20
 
@@ -260,6 +266,7 @@ BROKEN: dict[str, tuple[int, Change, bool]] = {
     "kernel too large": (16, _op(0, 16, 29), True),
     "pool too large": (16, _op(2, 16, 25), True),
     "array leaves": (17, _put(OPS + 32, "Q", 2**64 - 64), True),
+    "array leaves in part": (17, _last_array, True),
     "array unaligned": (17, _put(OPS + 32, "Q", 4), True),
     "bias leaves": (17, _put(OPS + 40, "Q", 2**32), True),
     "weight": (19, _array(0, 32, 0, "b", -128), True),
@@ -310,6 +317,31 @@ def test_map_too_large(api: EngineApi) -> None:
     graph = fold(NetSpec("huge", huge), DigitNet(NetSpec("huge", huge)).state_dict())
     with pytest.raises(ArtifactError, match=r"^rule 24 "):
         api.open_bytes(native.render(graph, "fp32"))
+
+
+def _with_ops(change: Callable[[list[bytes]], None]) -> bytes:
+    """A net that ends in a convolution and an average, with its op records changed."""
+    data = mnk("ref-18738", "int8")
+    sections = []
+    for index in range(3):
+        at, size = struct.unpack_from("<QQ", data, 64 + 32 * index + 8)
+        sections.append(data[at : at + size])
+    records = [sections[0][at : at + 64] for at in range(0, len(sections[0]), 64)]
+    change(records)
+    return native.assemble("int8", b"".join(records), *sections[1:])
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [(23, lambda ops: ops.append(ops[-1])), (25, lambda ops: ops.pop())],
+    ids=["two averages", "logits of many pixels"],
+)
+def test_an_end_that_is_no_net(
+    api: EngineApi, rule: int, change: Callable[[list[bytes]], None]
+) -> None:
+    api.open_bytes(_with_ops(lambda ops: None)).close()
+    with pytest.raises(ArtifactError, match=rf"^rule {rule} "):
+        api.open_bytes(_with_ops(change))
 
 
 def test_every_rule_is_tested() -> None:

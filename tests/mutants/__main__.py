@@ -36,7 +36,8 @@ def _each(spaces: Sequence[Workspace], work: Sequence[Callable[[Workspace], None
             except BaseException as error:
                 faults.append(error)
 
-    threads = [threading.Thread(target=run, args=(space,)) for space in spaces]
+    # Daemons, so that Ctrl-C ends all; what it leaves in a copy is put right by the next run.
+    threads = [threading.Thread(target=run, args=(space,), daemon=True) for space in spaces]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -134,7 +135,7 @@ def main() -> int:
             list(pool.map(Workspace.prepare, spaces))
         verdicts = _try_all(spaces, mutants, _run_unchanged(spaces, tests))
     except BuildError as error:
-        print(f"the engine does not compile without a mutant:\n{error}")
+        print(f"a copy cannot be made, or does not compile without a mutant:\n{error}")
         return 1
     except subprocess.TimeoutExpired as error:
         print(f"tests without a mutant took longer than {error.timeout:.0f} s: {error.cmd[6:]}")

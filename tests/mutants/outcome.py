@@ -39,7 +39,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.when == "call" or report.outcome != "passed":
-        entry = {"test": report.nodeid, "when": report.when, "outcome": report.outcome}
+        entry: dict[str, Any] = {
+            "test": report.nodeid,
+            "when": report.when,
+            "outcome": report.outcome,
+        }
         if report.failed and call.excinfo is not None:
             error = call.excinfo.value
             last = (str(error).strip().splitlines() or [""])[0]

@@ -17,6 +17,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from mnistkit import engine_library, sdk
+from mnistkit.errors import MissingError
 
 from mutants import outcome
 from mutants.catalogue import Mutant
@@ -26,7 +30,7 @@ _KEPT = (".hypothesis", "build")  # made by tests, in the copy
 
 
 class BuildError(Exception):
-    """The engine of a copy does not compile."""
+    """A copy cannot be made, or its engine does not compile."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,11 @@ class Outcome:
     """What pytest said: its exit code, and an entry for each test that ran (see outcome.py)."""
 
     code: int
-    tests: list[dict[str, str]]
+    tests: list[dict[str, Any]]
     text: str
 
     @property
-    def failed(self) -> list[dict[str, str]]:
+    def failed(self) -> list[dict[str, Any]]:
         return [test for test in self.tests if test["outcome"] == "failed"]
 
     def of(self, test: str) -> Outcome:
@@ -49,7 +53,7 @@ class Outcome:
         return Outcome(int(failed), mine, self.text)
 
     @property
-    def passed(self) -> list[dict[str, str]]:
+    def passed(self) -> list[dict[str, Any]]:
         return [test for test in self.tests if test["outcome"] == "passed"]
 
 
@@ -61,6 +65,7 @@ class Workspace:
         self.tree = folder / "tree"
         self._python = folder / "env" / "bin" / "python"
         self._engine: Path | None = None
+        self._runner: Path | None = None
 
     def prepare(self) -> None:
         """Make the copy equal to the checkout, and its environment find the copy."""
@@ -69,16 +74,22 @@ class Workspace:
         self._copy()
         self._environment()
         self._engine = self._pristine()
+        try:  # compiled from the same sources; to compile it here would take minutes
+            self._runner = sdk.runner_library()
+        except MissingError:
+            self._runner = None
 
     def _copy(self) -> None:
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard", "-z"],
             cwd=self.root,
-            check=True,
+            check=False,
             capture_output=True,
             text=True,
-        ).stdout
-        files = {name for name in listed.split("\0") if (self.root / name).is_file()}
+        )
+        if listed.returncode:
+            raise BuildError(f"mutants want a git checkout: {listed.stderr.strip()}")
+        files = {name for name in listed.stdout.split("\0") if (self.root / name).is_file()}
         for name in files:
             source, target = self.root / name, self.tree / name
             # What is equal keeps its time, so that nothing is compiled again for it.
@@ -86,8 +97,8 @@ class Workspace:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
         for path in self.tree.rglob("*"):
-            name = path.relative_to(self.tree)
-            if path.is_file() and name.as_posix() not in files and name.parts[0] not in _KEPT:
+            place = path.relative_to(self.tree)
+            if path.is_file() and place.as_posix() not in files and place.parts[0] not in _KEPT:
                 path.unlink()
 
     def _environment(self) -> None:
@@ -112,8 +123,9 @@ class Workspace:
         (packages / "mutants.pth").write_text("\n".join(names) + "\n")
 
     def _pristine(self) -> Path | None:
-        """The engine of the unchanged copy; None where it cannot be compiled here."""
-        if shutil.which("cmake", path=self._path()) is None:
+        """The engine of the unchanged copy; None where there is nothing to compile it with."""
+        cmake = shutil.which("cmake", path=self._path())
+        if cmake is None or not (self.tree / "CMakeLists.txt").is_file():
             return None
         kept = self.folder / f"pristine-{_LIBRARY}"
         made = self._build()
@@ -178,7 +190,9 @@ class Workspace:
         if data := os.environ.get("MNISTKIT_DATA"):
             environment["MNISTKIT_DATA"] = str(Path(data).resolve())
         if library or self._engine:
-            environment["MNISTKIT_ENGINE_LIBRARY"] = str(library or self._engine)
+            environment[engine_library.LIBRARY_VARIABLE] = str(library or self._engine)
+        if self._runner:
+            environment[sdk.LIBRARY_VARIABLE] = str(self._runner)
         options = ["-q", "--tb=short", "-p", "no:cacheprovider", "-p", "mutants.outcome"]
         if first:
             options.append("-x")

@@ -74,6 +74,8 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A repository of one module, and a copy of it."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed (Debian: apt-get install git)")
     root = tmp_path_factory.mktemp("repository")
     package, tests = root / "python" / "mnistkit", root / "tests"
     for folder in (package, tests / "mutants", root / "export"):

@@ -27,7 +27,11 @@ class _OpenVinoPredictor(Predictor):
         """Run a request of its own on the batch's memory; the result stays in OpenVINO's."""
         checked = check_images(images)
         call = _call(self._model.create_infer_request(), checked)
-        return lambda _alive=checked: call()  # a tensor on shared memory owns nothing
+
+        def run(_alive: Images = checked) -> Any:  # a tensor on shared memory owns nothing
+            return call()
+
+        return run
 
     def bound_logits(self, result: Any) -> Logits:
         """Copy the result out of OpenVINO's memory."""

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -378,6 +379,14 @@ def test_exporter_refuses() -> None:
         native.render(graph, "int8")
     with pytest.raises(CheckError, match="got a Int8Graph for fp32"):
         c.render(int8, "fp32")
+    for scale in (1e-9, 1e38):  # a multiplier beyond int32, and one that is no normal float
+        ops = [
+            replace(op, out_scale=np.float32(scale)) if op is int8.ops[0] else op for op in int8.ops
+        ]
+        wide = Int8Graph(int8.spec, tuple(ops))
+        for module in (native, c):
+            with pytest.raises(CheckError, match=r"multiplier outside 2\^-126..64.*recalibrate"):
+                module.render(wide, "int8")
 
 
 # ---- The C export ------------------------------------------------------------------------------

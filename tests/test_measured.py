@@ -85,14 +85,16 @@ def test_answers_that_are_off_to_either_side_are_not_timed(
         benching.bench(artifact, **ONE, batch_sizes=(1,), duration=0.01)
 
 
-def shifted(artifact: Artifact, folder: Path, by: float) -> Artifact:
-    """A copy whose fp32 ONNX file gives logits that are all larger by the same."""
+def shifted(artifact: Artifact, folder: Path, by: float, digits: int = 10) -> Artifact:
+    """A copy whose fp32 ONNX file gives logits, of the first digits, that are larger by that."""
     shutil.copytree(artifact.path, folder)
     path = folder / "model-fp32.onnx"
     model = onnx.load(path)
     last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == last.input[2])
-    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(by), bias.name))
+    values = numpy_helper.to_array(bias).copy()
+    values[:digits] += np.float32(by)
+    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
     onnx.save(model, path)
     entries = [
         file_entry(path, one.format, one.precision) if one.name == path.name else one
@@ -113,3 +115,12 @@ def test_logits_that_are_off_to_either_side_do_not_pass(
     assert row["mean_abs_diff"] == pytest.approx(abs(by), abs=1e-4)
     assert row["agreement"] == 1.0
     assert (row["status"] == "ok") == figures["passed"] == passes
+
+
+def test_the_worst_logit_decides(artifact: Artifact, digits_test: Digits, tmp_path: Path) -> None:
+    """One logit of ten is off by more than is allowed, and the mean by less; nobody was named."""
+    wrong = shifted(artifact, tmp_path / "wrong", 0.005, digits=1)
+    figures = verifying.verify(wrong, digits_test, precisions=["fp32"], threads=1)
+    (row,) = (row for row in figures["rows"] if row["backend"] == "onnxruntime")
+    assert row["mean_abs_diff"] < row["tolerance"] < row["max_abs_diff"]
+    assert not figures["passed"]

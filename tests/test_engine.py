@@ -274,6 +274,7 @@ BROKEN: dict[str, tuple[int, Change, bool]] = {
     "pair": (26, _array(1, 32, 0, "H", 65 << 8 | 64), True),
     "negative pair": (26, _array(1, 32, 0, "H", (256 - 65) << 8 | (256 - 64)), True),
     "reach": (20, _array(0, 40, 0, "i", -(2**31)), True),
+    "reach of a bias": (20, _array(0, 40, 0, "i", 2**24), True),
     "multiplier": (21, _array(0, 48, 0, "f", float("nan")), True),
     "multiplier infinite": (21, _array(0, 48, 0, "f", float("inf")), True),
     "multiplier negative": (21, _array(0, 48, 0, "f", -1.0), True),

@@ -175,14 +175,15 @@ def test_onnx_holds_the_integers_of_the_net(name: str) -> None:
 # ---- Fine-tuning -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["base", "nano", "ref-18738", "single"])
+@pytest.mark.parametrize("name", ["nano", "ref-18738", "grouped"])
 def test_the_student_clips_as_the_int8_net_does(name: str) -> None:
     graph, ranges, int8 = clipped(name)
     with torch.no_grad():
         images = torch.from_numpy(pictures().copy()).float() / 255
         got = qat.Student(graph, ranges)(images).numpy()
     wanted = reference.logits(int8, pictures())
-    assert np.abs(got - wanted).mean() < 0.02 * wanted.std()
+    # Biases that round, and values near a tie, make up to 0.0022; weights in float 0.008 or more.
+    assert np.abs(got - wanted).mean() < 0.004 * wanted.std()
 
 
 def test_gradients_pass_the_rounding_and_stop_at_the_clip() -> None:

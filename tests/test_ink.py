@@ -16,3 +16,15 @@ def test_a_blur_stays_in_its_place(radius: int) -> None:
     wanted = np.zeros_like(values)
     wanted[10 - radius : 11 + radius, 12 - radius : 13 + radius] = 1 / side**2
     np.testing.assert_allclose(blurred, wanted, atol=1e-6)
+
+
+def test_noise_beside_a_line_is_no_ink() -> None:
+    """The paper around a bar is within the noise: little of it counts as ink."""
+    picture = np.full((160, 160, 1), 220.0) + np.random.default_rng(0).normal(0, 12, (160, 160, 1))
+    picture[40:120, 70:90] -= 180
+    found = ink.find_ink(np.clip(picture, 0, 255).astype(np.float32))
+    assert found is not None
+    beside = found.amount[40:120, [68, 69, 90, 91]]
+    assert (beside > 0).mean() < 0.1
+    assert found.mask[45:115, 73:87].all()
+    assert found.contrast == pytest.approx(180, abs=10)

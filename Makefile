@@ -7,10 +7,10 @@ MNISTKIT := $(BIN)/mnistkit
 RUN    := runs/digits
 OUT    := out/run
 
-.PHONY: setup run test lint bench verify-avx2 test-old-onnx test-gpu clean
+.PHONY: setup run test mutants lint bench verify-avx2 test-old-onnx test-gpu clean
 .DEFAULT_GOAL := help
 help:
-	@echo "make setup | run | test | lint | bench | verify-avx2 | test-old-onnx | test-gpu | clean   (see README.md)"
+	@echo "make setup | run | test | mutants | lint | bench | verify-avx2 | test-old-onnx | test-gpu | clean   (see README.md)"
 
 setup: $(READY)
 	@$(MNISTKIT) build-runner
@@ -45,6 +45,10 @@ run: setup
 
 test: setup lint
 	$(BIN)/python -m pytest -n auto
+
+# One fault at a time in a copy, and the tests that must find it (docs/testing.md).
+mutants: setup
+	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 lint: $(READY)
 	$(BIN)/ruff format --check python export tests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -48,11 +49,17 @@ ODD = {
                 *(Conv(18, groups=18), ReLU(), Conv(10, 1), AvgPool()),
             ),
         ),
+        # Its last convolution is summed over a map that is narrower than its input.
+        NetSpec("summed", (Conv(6, 3, 1), ReLU(), MaxPool(2), Conv(10, 3), AvgPool())),
         NetSpec("pooled", (MaxPool(2), Conv(7, 3), ReLU(), MaxPool(2), Conv(10, 6))),
         NetSpec("single", (Conv(1, 3), ReLU(), Conv(3, 6, 1), MaxPool(), AvgPool(), Conv(10, 1))),
     )
 }
 NETS = {**zoo.ZOO, **ODD}
+
+# The engine's kernel sets on a machine of this kind, fastest first; a CPU may lack some.
+_OWN = {"x86_64": ("avx512-vnni", "avx-vnni", "avx2", "sse4.1"), "aarch64": ("neon-dot", "neon")}
+KERNELS = (*_OWN.get(platform.machine(), ()), "vector128", "portable", "reference")
 
 
 @cache
@@ -102,6 +109,12 @@ def graphs(name: str) -> tuple[DeployGraph, Int8Graph]:
             values = module(values)
             ranges[op.name] = float(values.abs().max())
     return graph, quantize(graph, ranges)
+
+
+@cache
+def answers(name: str) -> Array:
+    """The integer reference's logits of ``pictures()``."""
+    return reference.logits(graphs(name)[1], pictures())
 
 
 @cache

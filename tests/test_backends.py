@@ -74,9 +74,25 @@ def test_the_bound_call_computes_the_same(
     artifact: Artifact, images: np.ndarray, name: str, precision: str
 ) -> None:
     with load(artifact, name, precision) as predictor:
-        run = predictor.bind(images[:4])
-        run()
-        run()  # it can be called again and again
+        wanted = predictor.logits(images[:4])
+        assert np.ptp(wanted, axis=0).max() > 1  # four pictures, four answers
+        run = predictor.bind(images[:4].copy())
+        for _ in range(2):  # it can be called again and again
+            got = predictor.bound_logits(run())
+            assert got.dtype == np.float32
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
+            predictor.logits(images[4:8])  # what runs in between changes nothing
+
+
+@pytest.mark.parametrize(("name", "precision"), CASES)
+def test_an_answer_is_the_callers_own(
+    artifact: Artifact, images: np.ndarray, name: str, precision: str
+) -> None:
+    with load(artifact, name, precision) as predictor:
+        first = predictor.logits(images[:4])
+        kept = first.copy()
+        predictor.logits(images[4:8])
+        assert np.array_equal(first, kept)
 
 
 @pytest.mark.parametrize("name", backends.NAMES)

@@ -8,22 +8,35 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from engine_nets import NETS, c_defines, graphs, mnk, parse_logits, pictures, tied, write_digits
-from mnistkit.backends.engine import EngineApi
+from engine_nets import (
+    KERNELS,
+    NETS,
+    Array,
+    answers,
+    c_defines,
+    graphs,
+    mnk,
+    parse_logits,
+    pictures,
+    tied,
+    write_digits,
+)
+from mnistkit.backends.engine import EngineApi, EnginePredictor
 from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
 from mnistkit.export import c, native
-from mnistkit.nets.deploy import fold
+from mnistkit.nets.deploy import DeployGraph, fold
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.nets.module import DigitNet
 from mnistkit.nets.spec import AvgPool, Conv, NetSpec, ReLU
 from mnistkit.quantization import reference
-from mnistkit.quantization.graph import quantize
+from mnistkit.quantization.graph import Int8Graph, quantize
 
 TARGETS = Path(__file__).parent / "targets"
 
@@ -32,39 +45,45 @@ def _sets(api: EngineApi) -> list[str]:
     return [kernels.name for kernels in api.kernels() if kernels.supported]
 
 
+def _open(api: EngineApi, data: bytes, kernels: str) -> EnginePredictor:
+    """The net on one kernel set; skips where this CPU lacks what the set needs."""
+    if kernels not in _sets(api):
+        pytest.skip(f"this CPU does not run {kernels}")
+    return api.open_bytes(data, kernels)
+
+
 @pytest.mark.parametrize("name", NETS)
-def test_int8_bits(api: EngineApi, name: str) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_int8_bits(api: EngineApi, kernels: str, name: str) -> None:
     """Every kernel set gives the integer reference's logits, alone and in batches."""
-    data, images = mnk(name, "int8"), pictures()
-    wanted = reference.logits(graphs(name)[1], images)
+    images, wanted = pictures(), answers(name)
     assert len(np.unique(wanted)) > 100  # a net that answers nothing would agree with itself
-    for kernels in _sets(api):
-        with api.open_bytes(data, kernels) as predictor:
-            assert predictor.kernels == kernels
-            for count in (len(images), 16, 15, 3, 1):
-                np.testing.assert_array_equal(predictor.logits(images[:count]), wanted[:count])
+    with _open(api, mnk(name, "int8"), kernels) as predictor:
+        assert predictor.kernels == kernels
+        for count in (len(images), 16, 15, 3, 1):
+            np.testing.assert_array_equal(predictor.logits(images[:count]), wanted[:count])
 
 
 @pytest.mark.parametrize("name", ["base", "nano", "ref-18738", "grouped", "depthwise", "single"])
-def test_ties_go_to_the_even_integer(api: EngineApi, name: str) -> None:
-    data, images = native.render(tied(name), "int8"), pictures()
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_ties_go_to_the_even_integer(api: EngineApi, kernels: str, name: str) -> None:
+    images = pictures()
     wanted = reference.logits(tied(name), images)
-    for kernels in _sets(api):
-        with api.open_bytes(data, kernels) as predictor:
-            for count in (len(images), 1):
-                np.testing.assert_array_equal(predictor.logits(images[:count]), wanted[:count])
+    with _open(api, native.render(tied(name), "int8"), kernels) as predictor:
+        for count in (len(images), 1):
+            np.testing.assert_array_equal(predictor.logits(images[:count]), wanted[:count])
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_fp32(api: EngineApi, name: str) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_fp32(api: EngineApi, kernels: str, name: str) -> None:
     images = pictures()
     with torch.no_grad():
         wanted = DeployNet(graphs(name)[0])(torch.from_numpy(images.copy())).numpy()
-    for kernels in _sets(api):
-        with api.open_bytes(mnk(name, "fp32"), kernels) as predictor:
-            for count in (len(images), 1):
-                got = predictor.logits(images[:count])
-                np.testing.assert_allclose(got, wanted[:count], rtol=1e-5, atol=1e-5)
+    with _open(api, mnk(name, "fp32"), kernels) as predictor:
+        for count in (len(images), 1):
+            got = predictor.logits(images[:count])
+            np.testing.assert_allclose(got, wanted[:count], rtol=1e-5, atol=1e-5)
 
 
 def test_average_of_a_wide_map(api: EngineApi) -> None:
@@ -84,7 +103,7 @@ def test_average_of_a_wide_map(api: EngineApi) -> None:
 
 def test_kernel_choice(api: EngineApi, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = api.kernels()
-    assert [k.name for k in listed][-3:] == ["vector128", "portable", "reference"]
+    assert tuple(k.name for k in listed) == KERNELS
     assert all(k.supported for k in listed[-3:])
     data = mnk("nano", "int8")
     assert api.open_bytes(data).kernels == next(k.name for k in listed if k.supported)
@@ -189,6 +208,12 @@ def _section_crc(data: bytearray) -> None:
     data[-1] ^= 1
 
 
+def _last_array(data: bytearray) -> None:
+    """Put the second op's weights at the last multiple of 64, where they have no room."""
+    size = struct.unpack_from("<Q", data, 64 + 32 + 16)[0]
+    struct.pack_into("<Q", data, OPS + 64 + 32, (size - 1) // 64 * 64)
+
+
 def _name(data: bytearray) -> None:
     data[-1] = 0x20
 
@@ -242,12 +267,14 @@ BROKEN: dict[str, tuple[int, Change, bool]] = {
     "kernel too large": (16, _op(0, 16, 29), True),
     "pool too large": (16, _op(2, 16, 25), True),
     "array leaves": (17, _put(OPS + 32, "Q", 2**64 - 64), True),
+    "array leaves in part": (17, _last_array, True),
     "array unaligned": (17, _put(OPS + 32, "Q", 4), True),
     "bias leaves": (17, _put(OPS + 40, "Q", 2**32), True),
     "weight": (19, _array(0, 32, 0, "b", -128), True),
     "pair": (26, _array(1, 32, 0, "H", 65 << 8 | 64), True),
     "negative pair": (26, _array(1, 32, 0, "H", (256 - 65) << 8 | (256 - 64)), True),
     "reach": (20, _array(0, 40, 0, "i", -(2**31)), True),
+    "reach of a bias": (20, _array(0, 40, 0, "i", 2**24), True),
     "multiplier": (21, _array(0, 48, 0, "f", float("nan")), True),
     "multiplier infinite": (21, _array(0, 48, 0, "f", float("inf")), True),
     "multiplier negative": (21, _array(0, 48, 0, "f", -1.0), True),
@@ -294,6 +321,31 @@ def test_map_too_large(api: EngineApi) -> None:
         api.open_bytes(native.render(graph, "fp32"))
 
 
+def _with_ops(change: Callable[[list[bytes]], None]) -> bytes:
+    """A net that ends in a convolution and an average, with its op records changed."""
+    data = mnk("ref-18738", "int8")
+    sections = []
+    for index in range(3):
+        at, size = struct.unpack_from("<QQ", data, 64 + 32 * index + 8)
+        sections.append(data[at : at + size])
+    records = [sections[0][at : at + 64] for at in range(0, len(sections[0]), 64)]
+    change(records)
+    return native.assemble("int8", b"".join(records), *sections[1:])
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [(23, lambda ops: ops.append(ops[-1])), (25, lambda ops: ops.pop())],
+    ids=["two averages", "logits of many pixels"],
+)
+def test_an_end_that_is_no_net(
+    api: EngineApi, rule: int, change: Callable[[list[bytes]], None]
+) -> None:
+    api.open_bytes(_with_ops(lambda ops: None)).close()
+    with pytest.raises(ArtifactError, match=rf"^rule {rule} "):
+        api.open_bytes(_with_ops(change))
+
+
 def test_every_rule_is_tested() -> None:
     text = (TARGETS.parents[1] / "docs" / "format.md").read_text()
     rules = {int(line.split(".")[0]) for line in text.splitlines() if line[:1].isdigit()}
@@ -328,18 +380,26 @@ def test_exporter_refuses() -> None:
         native.render(graph, "int8")
     with pytest.raises(CheckError, match="got a Int8Graph for fp32"):
         c.render(int8, "fp32")
+    for scale in (1e-9, 1e38):  # a multiplier beyond int32, and one that is no normal float
+        ops = [
+            replace(op, out_scale=np.float32(scale)) if op is int8.ops[0] else op for op in int8.ops
+        ]
+        wide = Int8Graph(int8.spec, tuple(ops))
+        for module in (native, c):
+            with pytest.raises(CheckError, match=r"multiplier outside 2\^-126..64.*recalibrate"):
+                module.render(wide, "int8")
 
 
 # ---- The C export ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp32"])
-@pytest.mark.parametrize("name", NETS)
-def test_c_export(tmp_path: Path, name: str, precision: str) -> None:
+def _c_logits(
+    graph: DeployGraph | Int8Graph, precision: str, images: Array, tmp_path: Path
+) -> Array:
+    """What the C file of a net gives, compiled strictly and under sanitizers."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler (Debian: apt-get install gcc)")
-    graph, images = graphs(name)[precision == "int8"], pictures()[::3]
     (tmp_path / "model.c").write_bytes(c.render(graph, precision))
     write_digits(tmp_path, images)
     strict = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2"]
@@ -349,7 +409,21 @@ def test_c_export(tmp_path: Path, name: str, precision: str) -> None:
     defines = c_defines(graph, precision)
     subprocess.run([compiler, *strict, *sanitize, *defines, *sources, "-o", program], check=True)
     done = subprocess.run([program], check=True, capture_output=True, text=True)
-    got = parse_logits(done.stdout)
+    return parse_logits(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["base", "nano", "grouped"])
+def test_c_export_at_ties_and_beyond_the_clamp(tmp_path: Path, name: str) -> None:
+    graph, images = tied(name), pictures()[::3]
+    got = _c_logits(graph, "int8", images, tmp_path)
+    np.testing.assert_array_equal(got, reference.logits(graph, images))
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("name", NETS)
+def test_c_export(tmp_path: Path, name: str, precision: str) -> None:
+    graph, images = graphs(name)[precision == "int8"], pictures()[::3]
+    got = _c_logits(graph, precision, images, tmp_path)
     if precision == "int8":
         np.testing.assert_array_equal(got, reference.logits(graphs(name)[1], images))
     else:

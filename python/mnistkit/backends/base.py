@@ -96,11 +96,15 @@ class Predictor(ABC):
         """Return a call that runs the engine alone on this batch.
 
         What can be prepared once (conversion, device copies, buffers) is prepared here, so that
-        timing the call times the engine and not the way to it. The call has one place for its
-        result: it is for one thread at a time, beside any other calls. It is refused where
-        :meth:`logits` is.
+        timing the call times the engine and not the way to it. What the call returns is the
+        runtime's own: :meth:`bound_logits` reads it. There is one place for it, so the call is for
+        one thread at a time, beside any other calls. It is refused where :meth:`logits` is.
         """
         return self._guarded(functools.partial(self._run, check_images(images)))
+
+    def bound_logits(self, result: Any) -> Logits:
+        """The logits ``(N, 10)`` in what a bound call returned, as an array of the caller's own."""
+        return np.array(result, np.float32)
 
     def _guarded(self, call: Callable[[], Any]) -> Callable[[], Any]:
         """The call, refused once the predictor is closed or the process forked."""

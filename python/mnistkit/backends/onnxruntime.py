@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +37,17 @@ class _OrtPredictor(Predictor):
         binding = session.io_binding()
         binding.bind_cpu_input("input", check_images(images))
         binding.bind_output("logits")
-        return self._guarded(functools.partial(session.run_with_iobinding, binding))
+
+        def run() -> Any:
+            session.run_with_iobinding(binding)
+            return binding
+
+        return self._guarded(run)
+
+    def bound_logits(self, result: Any) -> Logits:
+        """Copy the output that is bound."""
+        logits: Logits = result.copy_outputs_to_cpu()[0]
+        return logits
 
     def _release(self) -> None:
         self._session = None

@@ -25,7 +25,7 @@ class _OpenVinoPredictor(Predictor):
             request = self._idle.pop()
         except IndexError:
             request = self._request()
-        logits = np.array(_call(request, images)().to_tuple()[0], np.float32)
+        logits = self.bound_logits(_call(request, images)())
         self._idle.append(request)
         return logits
 
@@ -37,7 +37,17 @@ class _OpenVinoPredictor(Predictor):
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run a request of its own on the batch's memory; the result stays in OpenVINO's."""
-        return self._guarded(_call(self._request(), check_images(images)))
+        checked = check_images(images)
+        call = _call(self._request(), checked)
+
+        def run(_alive: Images = checked) -> Any:  # a tensor on shared memory owns nothing
+            return call()
+
+        return self._guarded(run)
+
+    def bound_logits(self, result: Any) -> Logits:
+        """Copy the result out of OpenVINO's memory."""
+        return np.array(result.to_tuple()[0], np.float32)
 
     def _release(self) -> None:
         self._model, self._idle = None, []

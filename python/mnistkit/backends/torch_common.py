@@ -75,6 +75,11 @@ class TorchPredictor(Predictor):
     def _release(self) -> None:
         self._module = None
 
+    def bound_logits(self, result: Any) -> Logits:
+        """Copy the tensor from the device."""
+        logits: Logits = result.cpu().numpy().copy()
+        return logits
+
 
 def _tensor(images: Images) -> torch.Tensor:
     # torch warns of read-only arrays (a memory map, say), though nothing here writes to them.

@@ -14,13 +14,15 @@ from mnistkit.backends import process
 from mnistkit.backends.base import Images, Logits, Predictor, check_images
 from mnistkit.errors import UsageError
 from mnistkit.gpu import probe
-from mnistkit.gpu.engine import Context, Engine
+from mnistkit.gpu.engine import CLASSES, Context, Engine
 from mnistkit.gpu.flavor import Flavor
 from mnistkit.gpu.memory import Buffer, Graph, Memory, open_memory
 from mnistkit.gpu.plan import PlanInfo
 from mnistkit.gpu.slot import IMAGE_BYTES, ROW_BYTES, Slot, capture
 
 _SLOTS = 2  # one batch is copied while the other is computed
+
+BoundPart = tuple[Context, Buffer, int]  # what runs, where its logits are, of how many images
 
 
 class TensorRtPredictor(Predictor):
@@ -170,34 +172,51 @@ class TensorRtPredictor(Predictor):
             self._check_idle()
             slot = self._slots[0]
             most = self.max_batch
-            contexts = [
+            parts = [
                 self._bind_part(owned, checked[start : start + most])
                 for start in range(0, len(checked), most)
             ]
 
             def queue() -> None:
-                for context in contexts:
+                for context, _, _ in parts:
                     context.enqueue(slot.stream)
 
             queue()
             slot.stream.synchronize()
             graph: Graph | None = None
-            if self._graphs and contexts[0].capturable(slot.stream):
+            if self._graphs and parts[0][0].capturable(slot.stream):
                 graph = capture(self._memory, slot.stream, queue)
                 owned.callback(graph.close)
             self._bound.append(owned.pop_all())
 
-        def run() -> None:
+        def run() -> list[BoundPart]:
             with self._entered():
                 if graph is not None:
                     graph.launch(slot.stream)
                 else:
                     queue()
                 slot.stream.synchronize()
+            return parts
 
         return run
 
-    def _bind_part(self, owned: ExitStack, images: Images) -> Context:
+    def bound_logits(self, result: Any) -> Logits:
+        """Copy the logits from the device, where a bound call leaves them."""
+        memory, stream = self._memory, self._slots[0].stream
+        rows: list[Logits] = []
+        with self._entered():
+            for _, device_out, count in result:
+                pinned = memory.pinned(count * ROW_BYTES)
+                try:
+                    memory.download(pinned, device_out, count * ROW_BYTES, stream)
+                    stream.synchronize()
+                    values = pinned.array[: count * ROW_BYTES].view(np.float32)
+                    rows.append(values.reshape(count, CLASSES).copy())
+                finally:
+                    pinned.close()
+        return np.concatenate(rows)
+
+    def _bind_part(self, owned: ExitStack, images: Images) -> BoundPart:
         """Copy one part to buffers of its own; return a context that reads them."""
         memory, stream = self._memory, self._slots[0].stream
         batch = max(len(images), self._engine.min_batch)
@@ -220,7 +239,7 @@ class TensorRtPredictor(Predictor):
             pinned.close()
         context.bind(device_in.address, device_out.address)
         context.set_batch(batch)
-        return context
+        return context, device_out, len(images)
 
     def layer_information(self) -> str:
         """What TensorRT built, layer by layer, as JSON text."""

@@ -16,6 +16,7 @@ from mutants.outcome import broken
 from mutants.workspace import Workspace
 
 AREAS = {
+    "artifact",
     "backends",
     "bench",
     "export",

@@ -169,7 +169,7 @@ def _prepare(
     batches: Mapping[int, Images],
     answers: Mapping[int, Logits],
 ) -> tuple[Predictor, list[_Case]]:
-    """Load a backend, hold it against the reference's answers, and make its calls to time."""
+    """Load a backend, compare it with the reference's answers, and make its calls to time."""
     load_ms, peak = _probe(artifact, backend.name, precision, device, threads)
     predictor = backend.load(artifact, precision, device, threads, check=False)
     made: list[_Case] = []

@@ -1,4 +1,4 @@
-"""What each precision is held against, and whether that can be trusted itself."""
+"""What each precision is compared with, and whether that can be trusted itself."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MANIFEST_DRIFT = 0.0005  # of the images: another machine's sums, where two log
 
 
 def is_reference(backend: Backend, precision: str, device: str) -> bool:
-    """Whether this is what others are held against, and so proves nothing."""
+    """Whether this is what others are compared with, and so proves nothing."""
     return device == "cpu" and REFERENCES[precision] == (backend.name, precision)
 
 
 def open_reference(artifact: Artifact, precision: str, threads: int = 0) -> Predictor:
-    """Load what that precision is held against, on the CPU."""
+    """Load what that precision is compared with, on the CPU."""
     name, kept = REFERENCES[precision]
     backend = backends.require(name)
     if precision != "fp16":
@@ -44,9 +44,9 @@ def open_reference(artifact: Artifact, precision: str, threads: int = 0) -> Pred
 def reference_row(
     artifact: Artifact, precision: str, logits: Logits, fp32_correct: int, digits: Digits
 ) -> ReferenceRow:
-    """The accuracy of a reference's logits, held against what is known of the net.
+    """The accuracy of a reference's logits, compared with what is known of the net.
 
-    fp32 is held against the manifest's accuracy where that is of these very images, by the
+    fp32 is compared with the manifest's accuracy where that is of these very images, by the
     dataset's name and size. int8 and fp16 may not fall further under fp32 than a row of theirs.
     """
     name, kept = REFERENCES[precision]

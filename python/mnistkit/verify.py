@@ -1,4 +1,4 @@
-"""Parity: every test image through every backend and precision, held against the reference."""
+"""Parity: every test image through every backend and precision, compared with the reference."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def verify(
     on_row: RowHook | None = None,
     on_batch: Callable[[str, int], None] | None = None,
 ) -> VerifyReport:
-    """Hold every backend and precision against its reference on the CPU, over all of ``digits``.
+    """Compare every backend and precision with its reference on the CPU, over all of ``digits``.
 
     ``report.passed`` says whether something was compared and every row that counts is inside its
-    tolerance. A reference is no row: it is held against the manifest's accuracy. A peer that is
+    tolerance. A reference is no row: it is compared with the manifest's accuracy. A peer that is
     wrong counts only where ``names`` holds it.
     """
     here = cpu.this_cpu()

@@ -82,5 +82,5 @@ class TorchPredictor(Predictor):
 
 
 def _tensor(images: Images) -> torch.Tensor:
-    # torch warns of read-only arrays (a memory map, say), though nothing here writes to them.
+    # torch warns of read-only arrays, such as a memory map, though nothing here writes to them.
     return torch.from_numpy(images if images.flags.writeable else images.copy())

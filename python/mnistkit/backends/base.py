@@ -82,6 +82,11 @@ class Predictor(ABC):
         its own, and call :meth:`_refuse` where it is gone already.
         """
 
+    def _check_open(self) -> None:
+        """Refuse where the predictor is closed or the process forked."""
+        if self._closed or self._home is not process.here:
+            self._refuse()
+
     def _refuse(self) -> NoReturn:
         """Say why this predictor runs nothing."""
         if self._home is not process.here:
@@ -99,6 +104,7 @@ class Predictor(ABC):
         result: it is for one thread at a time, beside any other calls. It is refused where
         :meth:`logits` is.
         """
+        self._check_open()
         return self._guarded(functools.partial(self._run, check_images(images)))
 
     def _guarded(self, call: Callable[[], Any]) -> Callable[[], Any]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from mnistkit.artifact import Artifact
+from mnistkit.backends import process
 from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
-from mnistkit.errors import ArtifactError
+from mnistkit.errors import ArtifactError, UsageError
 
 
 class _OpenVinoPredictor(Predictor):
@@ -36,6 +37,7 @@ class _OpenVinoPredictor(Predictor):
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run a request of its own on the batch's memory; the result stays in OpenVINO's."""
+        self._check_open()
         return self._guarded(_call(self._request(), check_images(images)))
 
     def _release(self) -> None:
@@ -69,6 +71,13 @@ class OpenVinoBackend(Backend):
         """Compile the file of that precision for the CPU: one stream, tuned for latency."""
         import openvino
 
+        if "openvino" in process.here.inherited:
+            raise UsageError(
+                f"this process {process.here.pid} was forked after OpenVINO had run, and its threads "
+                f"did not come along: start processes by 'spawn' or 'forkserver', or fork before "
+                f"the first OpenVINO model is loaded"
+            )
+        process.here.runtimes.add("openvino")
         path = artifact.file(self.format, precision)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",

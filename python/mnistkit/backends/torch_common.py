@@ -58,6 +58,7 @@ class TorchPredictor(Predictor):
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run the module on a tensor that is on the device already; waits for a GPU."""
+        self._check_open()
         if (module := self._module) is None:
             self._refuse()
         tensor = _tensor(check_images(images)).to(self._device)

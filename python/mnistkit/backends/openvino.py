@@ -73,9 +73,9 @@ class OpenVinoBackend(Backend):
 
         if "openvino" in process.here.inherited:
             raise UsageError(
-                f"this process {process.here.pid} was forked after OpenVINO had run, and its threads "
-                f"did not come along: start processes by 'spawn' or 'forkserver', or fork before "
-                f"the first OpenVINO model is loaded"
+                f"this process {process.here.pid} was forked after OpenVINO had run, and its "
+                f"threads did not come along: start processes by 'spawn' or 'forkserver', or fork "
+                f"before the first OpenVINO model is loaded"
             )
         process.here.runtimes.add("openvino")
         path = artifact.file(self.format, precision)

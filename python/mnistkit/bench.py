@@ -132,6 +132,7 @@ def bench(
             if ceiling:
                 ceiling.measure()
     measured = [_row(case, device, threads) for case in rows]
+    peak = ceiling.figures() if ceiling else None
     if ceiling:
         work = artifact.manifest["multiply_adds"]
         cores = min(threads or usable_cores(), usable_cores())  # more threads have no more peak
@@ -156,7 +157,7 @@ def bench(
         unavailable=absent,
         wrong=wrong,
         rows=measured,
-        roofline=ceiling.figures() if ceiling else None,
+        roofline=peak,
     )
 
 

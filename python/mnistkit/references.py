@@ -70,8 +70,8 @@ def reference_row(
     """The accuracy of a reference's logits, compared with what is known of the net.
 
     fp32 is compared with the manifest's accuracy where that is of these very images, by the
-    dataset's name and size. int8 and fp16 may not fall further under fp32 than a row of theirs. ``fault`` is what
-    :func:`reference_fault` says.
+    dataset's name and size. int8 and fp16 may not fall further under fp32 than a row of theirs.
+    ``fault`` is what :func:`reference_fault` says.
     """
     name, kept = REFERENCES[precision]
     labels = digits.labels.numpy()

@@ -299,10 +299,10 @@ def test_bench_uses_them(artifact: Artifact, monkeypatch: pytest.MonkeyPatch, th
     )
     assert max(opened) == threads or (threads == 0 and max(opened) == usable_cores())
     cores = min(threads or usable_cores(), usable_cores())
-    for row in figures["rows"]:
-        assert row["threads"] == threads
-        work = artifact.manifest["multiply_adds"] * row["images_per_second"]
-        assert row["share_of_peak"] == pytest.approx(work / 1e9 / cores)
+    for row in figures.rows:
+        assert row.threads == threads
+        work = artifact.manifest["multiply_adds"] * row.images_per_second
+        assert row.share_of_peak == pytest.approx(work / 1e9 / cores)
 
 
 # ---- The library -------------------------------------------------------------------------------

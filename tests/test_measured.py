@@ -22,7 +22,9 @@ ONE = {"names": ["onnxruntime"], "precisions": ["fp32"]}
 
 
 def test_percentiles_are_those_of_the_samples(artifact: Artifact) -> None:
-    figures = benching.bench(artifact, **ONE, batch_sizes=(1, 3), duration=0.004, warmup=0.05)
+    figures = benching.bench(
+        artifact, **ONE, batch_sizes=(1, 3), duration=0.004, warmup=0.05
+    ).to_json()
     assert len(figures["rows"]) == 4
     for row in figures["rows"]:
         raw = np.array(row["raw_us"])
@@ -56,7 +58,9 @@ def test_warm_up_is_run_and_not_counted(
 
     monkeypatch.setattr(_OrtPredictor, "bind", counting)
     monkeypatch.setattr(_OrtPredictor, "logits", counted)
-    figures = benching.bench(artifact, **ONE, batch_sizes=(1,), duration=0.012, warmup=0.3)
+    figures = benching.bench(
+        artifact, **ONE, batch_sizes=(1,), duration=0.012, warmup=0.3
+    ).to_json()
     rows = {row["end_to_end"]: row for row in figures["rows"]}
     for end_to_end, made in ((False, calls["bound"]), (True, calls["logits"])):
         row = rows[end_to_end]
@@ -109,7 +113,7 @@ def test_logits_that_are_off_to_either_side_do_not_pass(
     artifact: Artifact, digits_test: Digits, tmp_path: Path, by: float, passes: bool
 ) -> None:
     wrong = shifted(artifact, tmp_path / "wrong", by)
-    figures = verifying.verify(wrong, digits_test, **ONE)
+    figures = verifying.verify(wrong, digits_test, **ONE).to_json()
     (row,) = figures["rows"]
     assert row["max_abs_diff"] == pytest.approx(abs(by), abs=1e-4)
     assert row["mean_abs_diff"] == pytest.approx(abs(by), abs=1e-4)
@@ -120,7 +124,7 @@ def test_logits_that_are_off_to_either_side_do_not_pass(
 def test_the_worst_logit_decides(artifact: Artifact, digits_test: Digits, tmp_path: Path) -> None:
     """One logit of ten is off by more than is allowed, and the mean by less; nobody was named."""
     wrong = shifted(artifact, tmp_path / "wrong", 0.005, digits=1)
-    figures = verifying.verify(wrong, digits_test, precisions=["fp32"], threads=1)
+    figures = verifying.verify(wrong, digits_test, precisions=["fp32"], threads=1).to_json()
     (row,) = (row for row in figures["rows"] if row["backend"] == "onnxruntime")
     assert row["mean_abs_diff"] < row["tolerance"] < row["max_abs_diff"]
     assert not figures["passed"]

@@ -102,7 +102,7 @@ def build(trt: Any, job: dict[str, Any], model: bytes, cache: bytes) -> tuple[An
 
 
 def check_layers(trt: Any, network: Any, precision: str) -> tuple[list[dict[str, str]], list[str]]:
-    """Hold each convolution and matrix product against the precision that was asked for.
+    """Compare each convolution and matrix product with the precision that was asked for.
 
     Returns the layers with their precisions, and the faults. int8 is where both inputs come from
     a dequantize; the builder accepts everything else in silence and runs it in float.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mnistkit
-import numpy as np
 import pytest
 from cpp_build import BUILD, ROOT, build
 from damage import with_file
@@ -19,11 +17,7 @@ from mnistkit.artifact import Artifact
 from mnistkit.errors import MnistkitError
 from mnistkit.export import format_module
 from mnistkit.golden import write_golden
-from mnistkit.nets.deploy import ConvOp, DeployGraph, fold
-from mnistkit.nets.spec import NetSpec
-from mnistkit.quantization import store
-from mnistkit.quantization.graph import Int8Conv, Int8Graph
-from mnistkit.training.checkpoint import load_weights
+from wrong_nets import FLOAT, INT8, float_with, int8_with
 
 Damage = Callable[[Artifact, Path], Path]
 Load = Callable[[Path, str], "str | None"]
@@ -73,56 +67,6 @@ FOLDERS: dict[str, tuple[Damage, str]] = {
     "golden altered": (other_golden, "golden.npz"),
     "golden labels permuted": (golden_labels_permuted, "golden.npz"),
     "manifest labels permuted": (manifest_labels_permuted, "golden.npz"),
-}
-
-
-def fp32_net(artifact: Artifact) -> DeployGraph:
-    spec = NetSpec.from_dict(artifact.manifest["net"])
-    return fold(spec, load_weights(artifact.file("weights", "fp32"), spec))
-
-
-def int8_net(artifact: Artifact) -> Int8Graph:
-    return store.read(artifact.file("int8", "int8"))[0]
-
-
-def one_weight_changed(artifact: Artifact) -> Int8Graph:
-    """A weight of the first convolution, the largest of its channel's middle, is one less."""
-    graph = int8_net(artifact)
-    first = graph.ops[0]
-    assert isinstance(first, Int8Conv)
-    weight = first.weight.copy()
-    at = np.unravel_index(np.abs(weight.astype(int)).argmax(), weight.shape)
-    weight[at] -= np.sign(weight[at])
-    changed = dataclasses.replace(first, weight=weight)
-    return dataclasses.replace(graph, ops=(changed, *graph.ops[1:]))
-
-
-def int8_scaled(artifact: Artifact) -> Int8Graph:
-    """Each logit is 1.001 of what it was."""
-    graph = int8_net(artifact)
-    last = max(i for i, op in enumerate(graph.ops) if isinstance(op, Int8Conv))
-    op = graph.ops[last]
-    assert isinstance(op, Int8Conv)
-    scale = (op.weight_scale * np.float32(1.001)).astype(np.float32)
-    ops = [*graph.ops]
-    ops[last] = dataclasses.replace(op, weight_scale=scale)
-    return dataclasses.replace(graph, ops=tuple(ops))
-
-
-def fp32_scaled(artifact: Artifact) -> DeployGraph:
-    graph = fp32_net(artifact)
-    last = max(i for i, op in enumerate(graph.ops) if isinstance(op, ConvOp))
-    op = graph.ops[last]
-    assert isinstance(op, ConvOp)
-    ops = [*graph.ops]
-    ops[last] = dataclasses.replace(op, weight=op.weight * 1.001, bias=op.bias * 1.001)
-    return dataclasses.replace(graph, ops=tuple(ops))
-
-
-MODELS = {
-    "int8 weight changed by 1": ("int8", one_weight_changed),
-    "int8 logits times 1.001": ("int8", int8_scaled),
-    "fp32 logits times 1.001": ("fp32", fp32_scaled),
 }
 
 
@@ -204,13 +148,16 @@ def test_a_damaged_folder_is_refused(
     assert file in said
 
 
-@pytest.mark.parametrize("kind", MODELS)
+MODELS = [*(("int8", kind) for kind in INT8), *(("fp32", kind) for kind in FLOAT)]
+
+
+@pytest.mark.parametrize(("precision", "kind"), MODELS)
 def test_a_wrong_model_under_a_right_hash_is_refused(
-    artifact: Artifact, tmp_path: Path, loader: tuple[str, Load], kind: str
+    artifact: Artifact, tmp_path: Path, loader: tuple[str, Load], precision: str, kind: str
 ) -> None:
     format, load = loader
-    precision, damage = MODELS[kind]
-    data = format_module(format).render(damage(artifact), precision)
+    net = int8_with(artifact, kind) if precision == "int8" else float_with(artifact, kind)
+    data = format_module(format).render(net, precision)
     said = load(with_file(artifact, tmp_path / "out", format, precision, data).path, precision)
     assert said is not None
     assert "self-check" in said

@@ -76,7 +76,7 @@ def test_threads_are_there_and_end(api: EngineApi) -> None:
     predictor.close()
     predictor.close()
     assert _threads_of_this_process() == before
-    with pytest.raises(UsageError, match="engine is NULL"):
+    with pytest.raises(UsageError, match="this predictor is closed; load it again"):
         predictor.logits(_images(100))
     forgotten = api.open_bytes(mnk("nano", "int8"), threads=4)
     assert _threads_of_this_process() == before + 3
@@ -130,6 +130,12 @@ if child == 0:
             call()
         except UsageError as error:
             print("refused:", error)
+    import ctypes
+    pool = ctypes.c_void_p(predictor._net.pool)
+    try:
+        api.check(api.run_parallel(predictor._handle, pool, *[images.ctypes.data] * 4, 1 << 20))
+    except UsageError as error:
+        print("refused:", error)
     predictor.close()
     again = api.open(Path({str(tmp_path / "model.mnk")!r}), threads=2)
     print("same:", (again.logits(images) == wanted).all())
@@ -148,7 +154,8 @@ print("parent goes on")
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("refused: pool: it was made before a fork") == 3, done.stdout
+    assert done.stdout.count("refused: this predictor was loaded by process") == 3, done.stdout
+    assert done.stdout.count("refused: pool: it was made before a fork") == 1, done.stdout
     assert "same: True" in done.stdout
     assert "parent goes on" in done.stdout
 
@@ -292,10 +299,10 @@ def test_bench_uses_them(artifact: Artifact, monkeypatch: pytest.MonkeyPatch, th
     )
     assert max(opened) == threads or (threads == 0 and max(opened) == usable_cores())
     cores = min(threads or usable_cores(), usable_cores())
-    for row in figures["rows"]:
-        assert row["threads"] == threads
-        work = artifact.manifest["multiply_adds"] * row["images_per_second"]
-        assert row["share_of_peak"] == pytest.approx(work / 1e9 / cores)
+    for row in figures.rows:
+        assert row.threads == threads
+        work = artifact.manifest["multiply_adds"] * row.images_per_second
+        assert row.share_of_peak == pytest.approx(work / 1e9 / cores)
 
 
 # ---- The library -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_gpu import CLASSES, VERSION, FakeMemory, World, digits_of, fake_tensorrt
+from mnistkit.backends import process
 from mnistkit.errors import ArtifactError, CheckError, InputError, MissingError, UsageError
 from mnistkit.gpu import memory, predictor, probe
 from mnistkit.gpu.flavor import Flavor
@@ -248,6 +249,26 @@ def test_another_thread_is_refused(fake: Fixture) -> None:
         assert len(caught) == 3
         assert all("load one in each thread" in " ".join(str(e).split()) for e in caught)
         assert np.array_equal(predictor.logits(images(2)), digits_of(images(2)))
+
+
+def test_a_forked_process_is_refused(fake: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA does not work there: no call reaches it, and closing gives nothing back."""
+    loaded = fake.load()
+    run, stream = loaded.bind(images(2)), loaded.logits_stream([images(2)])
+    before, live = len(fake.world.log), set(fake.world.live)
+    with monkeypatch.context() as child:
+        child.setattr(process, "here", process.Process(-1))
+        for call in (lambda: loaded.logits(images(2)), run, lambda: list(stream)):
+            with pytest.raises(UsageError, match="this predictor was loaded by process"):
+                call()
+        loaded.close()
+        assert fake.world.log[before:] == []
+        assert fake.world.live == live
+    loaded._closed = False  # the parent knows nothing of the child's
+    assert np.array_equal(loaded.logits(images(2)), digits_of(images(2)))
+    del run, call
+    loaded.close()
+    assert fake.world.live == set()
 
 
 def test_each_thread_has_a_predictor_of_its_own(fake: Fixture) -> None:

@@ -47,12 +47,16 @@ def test_images_come_out_contiguous_and_the_same() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An artifact folder with one file, which no runtime could load."""
+    """An artifact folder with a model that no runtime could load, and golden digits in name."""
     (tmp_path / "model-fp32.onnx").write_bytes(b"0123456789")
     manifest: dict[str, Any] = dict.fromkeys(
-        ("mnistkit", "net", "params", "input", "output", "labels")
+        ("mnistkit", "net", "params", "input", "output", "labels", "golden")
     )
-    entries = [file_entry(tmp_path / "model-fp32.onnx", "onnx", "fp32")]
+    (tmp_path / "golden.npz").write_bytes(b"")
+    entries = [
+        file_entry(tmp_path / "model-fp32.onnx", "onnx", "fp32"),
+        file_entry(tmp_path / "golden.npz", "golden", "all"),
+    ]
     write_manifest(tmp_path, {**manifest, "precisions": ["fp32"]}, entries)
     return tmp_path
 

@@ -14,6 +14,7 @@ from mnistkit.artifact import Artifact, file_entry, write_manifest
 from mnistkit.backends.tolerances import Tolerance
 from mnistkit.data import Digits
 from mnistkit.errors import MissingError
+from mnistkit.references import reference_row
 from onnx import numpy_helper
 
 ROW = {
@@ -126,3 +127,16 @@ def test_agreement_is_in_whole_images(total: int, differing: int, passes: bool) 
     _, faults = compare.compare(logits, reference, 0, labels, tolerance)
     assert (not faults) == passes
     assert passes or "of the digits agree, 99.90% is wanted" in faults[0]
+
+
+@pytest.mark.parametrize(("lost", "passes"), [(1, True), (2, False)])
+def test_a_reference_may_not_fall_under_fp32(
+    artifact: Artifact, digits_test: Digits, lost: int, passes: bool
+) -> None:
+    """Its golden digits are right: it is the images of the test set that tell."""
+    logits = np.eye(10, dtype=np.float32)[digits_test.labels.numpy()]
+    logits[:lost] = np.roll(logits[:lost], 1, axis=1)
+    row = reference_row(artifact, "int8", logits, len(digits_test), digits_test)
+    assert row.correct == len(digits_test) - lost
+    assert (row.reason is None) == passes
+    assert passes or "accuracy falls by 0.40%, 0.20% is allowed" in str(row.reason)

@@ -43,7 +43,7 @@ class Artifact {
 
   /// The file of that format and precision; throws `Error(unavailable)`, naming what there is.
   [[nodiscard]] const ArtifactFile& find(std::string_view format, Precision precision) const;
-  /// The golden digits with the reference logits of that precision, held against the manifest's
+  /// The golden digits with the reference logits of that precision, compared with the manifest's
   /// labels and counts; nothing where a folder of schema 1 has none but for fp32.
   /// Throws `Error`: not_found, bad_artifact.
   [[nodiscard]] std::optional<Golden> golden(Precision precision) const;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kMaxCount = 1024;
 
-[[noreturn]] void refuse(const std::string& fault) {
+[[noreturn]] void refuse_golden(const std::string& fault) {
   throw Error(ErrorCode::bad_artifact, "golden digits: " + fault);
 }
 
@@ -23,13 +23,14 @@ constexpr std::size_t kMaxCount = 1024;
 std::span<const std::uint8_t> bytes_of(const Npz& npz, const std::string& name,
                                        std::string_view dtype, std::vector<std::size_t> shape) {
   const NpzArray array = npz.at(name);
-  if (array.dtype != dtype || array.shape != shape) refuse(name + " have another type or shape");
+  if (array.dtype != dtype || array.shape != shape)
+    refuse_golden(name + " have another type or shape");
   return array.data;
 }
 
 std::vector<std::string> read_names(const NpzArray& names) {
   if (names.shape.size() != 1 || !names.dtype.starts_with("|S") || names.shape[0] != kClasses) {
-    refuse("wanted the names of " + std::to_string(kClasses) + " classes");
+    refuse_golden("wanted the names of " + std::to_string(kClasses) + " classes");
   }
   const std::size_t room = names.data.size() / kClasses;
   std::vector<std::string> read;
@@ -46,7 +47,7 @@ std::vector<float> read_logits(std::span<const std::uint8_t> bytes) {
     const std::uint8_t* at = bytes.data() + i * sizeof(float);
     logits[i] = std::bit_cast<float>(std::uint32_t{at[0]} | std::uint32_t{at[1]} << 8 |
                                      std::uint32_t{at[2]} << 16 | std::uint32_t{at[3]} << 24);
-    if (!std::isfinite(logits[i])) refuse("a reference logit is not finite");
+    if (!std::isfinite(logits[i])) refuse_golden("a reference logit is not finite");
   }
   return logits;
 }
@@ -69,12 +70,12 @@ Golden parse_golden(std::span<const std::uint8_t> file, Precision precision) {
   const NpzArray labels = npz.at("labels");
   const std::size_t count = labels.shape[0];
   if (labels.dtype != "|u1" || labels.shape.size() != 1 || count == 0 || count > kMaxCount) {
-    refuse("wanted labels of 1 to " + std::to_string(kMaxCount) + " digits");
+    refuse_golden("wanted labels of 1 to " + std::to_string(kMaxCount) + " digits");
   }
   Golden golden;
   golden.labels.assign(labels.data.begin(), labels.data.end());
   if (*std::max_element(golden.labels.begin(), golden.labels.end()) >= kClasses) {
-    refuse("a label is above 9");
+    refuse_golden("a label is above 9");
   }
   const auto images = bytes_of(npz, "images", "|u1", {count, 1, kImageSide, kImageSide});
   golden.images.assign(images.begin(), images.end());

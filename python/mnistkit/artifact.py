@@ -148,7 +148,7 @@ class Artifact:
         return self.check(entry)
 
     def check(self, entry: FileEntry) -> Path:
-        """Hold one file against its entry; return its path."""
+        """Compare one file with its entry; return its path."""
         path = self.path / entry.name
         if not path.is_file():
             raise ArtifactError(f"{path} is missing, though the manifest lists it; export again")
@@ -181,7 +181,7 @@ class Artifact:
         return entry
 
     def golden(self) -> Golden:
-        """The golden digits, labels and reference logits, held against the manifest.
+        """The golden digits, labels and reference logits, compared with the manifest.
 
         Raises :class:`ArtifactError` where the file is damaged, or where its labels are not those
         that the manifest speaks of.

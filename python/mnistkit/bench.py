@@ -132,6 +132,7 @@ def bench(
             if ceiling:
                 ceiling.measure()
     measured = [_row(case, device, threads) for case in rows]
+    peak = ceiling.figures() if ceiling else None
     if ceiling:
         work = artifact.manifest["multiply_adds"]
         cores = min(threads or usable_cores(), usable_cores())  # more threads have no more peak
@@ -156,7 +157,7 @@ def bench(
         unavailable=absent,
         wrong=wrong,
         rows=measured,
-        roofline=ceiling.figures() if ceiling else None,
+        roofline=peak,
     )
 
 
@@ -169,7 +170,7 @@ def _prepare(
     batches: Mapping[int, Images],
     answers: Mapping[int, Logits],
 ) -> tuple[Predictor, list[_Case]]:
-    """Load a backend, hold it against the reference's answers, and make its calls to time."""
+    """Load a backend, compare it with the reference's answers, and make its calls to time."""
     load_ms, peak = _probe(artifact, backend.name, precision, device, threads)
     predictor = backend.load(artifact, precision, device, threads, check=False)
     made: list[_Case] = []

@@ -208,7 +208,8 @@ def verify(
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 0,
     min_accuracy: Annotated[
-        float, typer.Option(min=0, max=1, help="Fail where any accuracy is lower (0.995, say).")
+        float,
+        typer.Option(min=0, max=1, help="Fail where an accuracy is lower, as in 0.995."),
     ] = 0.0,
     json_file: JsonOption = None,
     quiet: QuietOption = False,

@@ -1,4 +1,4 @@
-"""Logits held against a reference: the figures, and what is wrong with them."""
+"""Logits compared with a reference: the figures, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def compare(
     labels: NDArray[Any],
     tolerance: Tolerance,
 ) -> tuple[Figures, list[str]]:
-    """Hold logits ``(N, 10)`` against the reference's; return the figures and all faults.
+    """Compare logits ``(N, 10)`` with the reference's; return the figures and all faults.
 
     ``fp32_correct`` is how many of the images the fp32 reference reads rightly.
     """

@@ -132,7 +132,7 @@ def _listing(root: Path) -> str:
 def check_content(
     name: str, split: Split, part: Literal["images", "labels"], array: npt.NDArray[Any], path: Path
 ) -> None:
-    """Hold MNIST's files against what is known to be in them, however they are compressed.
+    """Compare MNIST's files with what is known to be in them, however they are compressed.
 
     Raises :class:`InputError` where it is something else, or MNIST's in the place of a dataset
     whose files are called the same.

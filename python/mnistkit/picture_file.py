@@ -50,7 +50,7 @@ _OTHERS = (
     (b"qoif", "a QOI picture", _TO_PNG),
     (b"DDS ", "a DirectDraw texture", _TO_PNG),
     (b"FUJIFILMCCD-RAW", "a camera's raw file", _TO_PNG),
-    (b"%PDF", "a PDF document", "save its page as PNG (pdftoppm -png FILE page, say)"),
+    (b"%PDF", "a PDF document", "save its page as PNG (for example: pdftoppm -png FILE page)"),
     (b"%!PS", "a PostScript document", "save its page as PNG"),
     (b"\xc5\xd0\xd3\xc6", "a PostScript document", "save its page as PNG"),
     (b"AT&TFORM", "a DjVu document", "save its page as PNG"),

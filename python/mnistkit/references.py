@@ -1,4 +1,4 @@
-"""What each precision is held against, and whether that can be trusted itself."""
+"""What each precision is compared with, and whether that can be trusted itself."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import numpy as np
 from mnistkit import backends
 from mnistkit.artifact import Artifact
 from mnistkit.backends.base import Backend, Logits, Predictor
-from mnistkit.backends.tolerances import EXACT, HALF
+from mnistkit.backends.tolerances import EXACT, HALF, SUMS
 from mnistkit.compare import accuracy_fault, whole_images
 from mnistkit.data import Digits
 from mnistkit.rows import ReferenceRow
+from mnistkit.self_check import golden_fault
 
 # fp32 is the net that was trained; fp16 is that net with its weights rounded to fp16, computed in
 # fp32; and the integer reference is the definition of the int8 net.
@@ -23,16 +24,21 @@ _MANIFEST_DRIFT = 0.0005  # of the images: another machine's sums, where two log
 
 
 def is_reference(backend: Backend, precision: str, device: str) -> bool:
-    """Whether this is what others are held against, and so proves nothing."""
+    """Whether this is what others are compared with, and so proves nothing."""
     return device == "cpu" and REFERENCES[precision] == (backend.name, precision)
 
 
-def open_reference(artifact: Artifact, precision: str, threads: int = 0) -> Predictor:
-    """Load what that precision is held against, on the CPU."""
+def open_reference(
+    artifact: Artifact, precision: str, threads: int = 0, *, check: bool = True
+) -> Predictor:
+    """Load what that precision is compared with, on the CPU.
+
+    ``check`` compares its golden digits with the export's, and raises :class:`CheckError`.
+    """
     name, kept = REFERENCES[precision]
     backend = backends.require(name)
     if precision != "fp16":
-        return backend.load(artifact, kept, "cpu", threads)
+        return backend.load(artifact, kept, "cpu", threads, check=check)
     from mnistkit.backends.eager import deploy_graph
     from mnistkit.backends.torch_common import TorchPredictor, set_threads
     from mnistkit.nets.deploy_module import DeployNet
@@ -41,19 +47,39 @@ def open_reference(artifact: Artifact, precision: str, threads: int = 0) -> Pred
     return TorchPredictor(DeployNet(deploy_graph(artifact).rounded_to_fp16()), "cpu", threads)
 
 
-def reference_row(
-    artifact: Artifact, precision: str, logits: Logits, fp32_correct: int, digits: Digits
-) -> ReferenceRow:
-    """The accuracy of a reference's logits, held against what is known of the net.
+def reference_fault(predictor: Predictor, artifact: Artifact, precision: str) -> str | None:
+    """What is wrong with a reference's logits of the golden digits, or None."""
+    tolerance = EXACT if precision == "int8" else SUMS
+    fault = golden_fault(predictor, artifact, precision, tolerance.of_few())
+    if fault is None:
+        return None
+    file = (
+        artifact.find("int8", "int8") if precision == "int8" else artifact.find("weights", "fp32")
+    )
+    return f"{file.name if file else precision}: on the golden digits {fault}"
 
-    fp32 is held against the manifest's accuracy where that is of these very images, by the
+
+def reference_row(
+    artifact: Artifact,
+    precision: str,
+    logits: Logits,
+    fp32_correct: int,
+    digits: Digits,
+    fault: str | None = None,
+) -> ReferenceRow:
+    """The accuracy of a reference's logits, compared with what is known of the net.
+
+    fp32 is compared with the manifest's accuracy where that is of these very images, by the
     dataset's name and size. int8 and fp16 may not fall further under fp32 than a row of theirs.
+    ``fault`` is what :func:`reference_fault` says.
     """
     name, kept = REFERENCES[precision]
     labels = digits.labels.numpy()
     correct, total = int((logits.argmax(1) == labels).sum()), len(labels)
     reason: str | None
-    if not np.isfinite(logits).all():
+    if fault is not None:
+        reason = fault
+    elif not np.isfinite(logits).all():
         reason = "some of its logits are not finite"
     elif precision == "fp32":
         reason = _manifest_fault(artifact, correct, digits)

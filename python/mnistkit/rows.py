@@ -64,7 +64,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class VerifyRow:
-    """One backend in one precision, held against the reference; or why it was not."""
+    """One backend in one precision, compared with the reference; or why it was not."""
 
     backend: str
     precision: str | None
@@ -146,7 +146,7 @@ class VerifyReport:
 
     @property
     def compared(self) -> bool:
-        """Whether anything that counts was held against a reference, or failed on the way."""
+        """Whether anything that counts was compared with a reference, or failed on the way."""
         return any(row.status != "unavailable" and self.counts(row) for row in self.rows)
 
     def accuracies(self) -> list[tuple[str, float]]:

@@ -27,6 +27,22 @@ def check(
     Raises :class:`CheckError` where they are farther away than the tolerance allows,
     :class:`ArtifactError` where the golden digits themselves are damaged.
     """
+    fault = golden_fault(predictor, artifact, precision, tolerance)
+    if fault is not None:
+        raise CheckError(
+            f"{artifact.path}: {backend} {precision} fails its self-check with the golden digits: "
+            f"{fault}. The model was altered, or this runtime computes something else; "
+            f"see: mnistkit verify {artifact.path}"
+        )
+
+
+def golden_fault(
+    predictor: Predictor, artifact: Artifact, precision: str, tolerance: Tolerance
+) -> str | None:
+    """What is wrong with the logits of the golden digits, or None.
+
+    Warns and raises as :func:`check` does, but for :class:`CheckError`.
+    """
     from mnistkit.compare import difference_faults
 
     golden = artifact.golden()
@@ -35,12 +51,9 @@ def check(
         warnings.warn(
             f"{artifact.path}: {precision} is loaded unchecked: {artifact.lacks}",
             UncheckedWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
-        return
-    if faults := difference_faults(predictor.logits(golden.images), reference, tolerance):
-        raise CheckError(
-            f"{artifact.path}: {backend} {precision} fails its self-check with the golden digits: "
-            f"{'; '.join(faults)}. The model was altered, or this runtime computes something else; "
-            f"see: mnistkit verify {artifact.path}"
-        )
+        return None
+    return (
+        "; ".join(difference_faults(predictor.logits(golden.images), reference, tolerance)) or None
+    )

@@ -1,4 +1,4 @@
-"""Parity: every test image through every backend and precision, held against the reference."""
+"""Parity: every test image through every backend and precision, compared with the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mnistkit.compare import compare
 from mnistkit.data import Digits
 from mnistkit.environment import environment
 from mnistkit.errors import ArtifactError, MissingError, MnistkitError
-from mnistkit.references import is_reference, open_reference, reference_row
+from mnistkit.references import is_reference, open_reference, reference_fault, reference_row
 from mnistkit.rows import Figures, Status, VerifyReport, VerifyRow
 
 BATCH = 500
@@ -78,10 +78,10 @@ def verify(
     on_row: RowHook | None = None,
     on_batch: Callable[[str, int], None] | None = None,
 ) -> VerifyReport:
-    """Hold every backend and precision against its reference on the CPU, over all of ``digits``.
+    """Compare every backend and precision with its reference on the CPU, over all of ``digits``.
 
     ``report.passed`` says whether something was compared and every row that counts is inside its
-    tolerance. A reference is no row: it is held against the manifest's accuracy. A peer that is
+    tolerance. A reference is no row: it is compared with the manifest's accuracy. A peer that is
     wrong counts only where ``names`` holds it.
     """
     here = cpu.this_cpu()
@@ -92,9 +92,11 @@ def verify(
         return None if on_batch is None else lambda count: on_batch(name, count)
 
     references: dict[str, Logits] = {}
+    faults: dict[str, str | None] = {}
     needed = {"fp32", *(precision for _, precision in runnable)}
     for precision in (one for one in PRECISIONS if one in needed):
-        with open_reference(artifact, precision, threads) as predictor:
+        with open_reference(artifact, precision, threads, check=False) as predictor:
+            faults[precision] = reference_fault(predictor, artifact, precision)
             references[precision] = run_all(predictor, images, hook(f"reference {precision}"))
     fp32_correct = int((references["fp32"].argmax(1) == labels).sum())
     rows: list[VerifyRow] = []
@@ -123,13 +125,13 @@ def verify(
             add(_row(artifact, backend, precision, device, "failed", reason))
             continue
         tolerance = backend.tolerance(precision, device)
-        figures, faults = compare(logits, references[precision], fp32_correct, labels, tolerance)
-        if not faults:
+        figures, found = compare(logits, references[precision], fp32_correct, labels, tolerance)
+        if not found:
             add(_row(artifact, backend, precision, device, "ok", None, figures))
             continue
         why = explain.failed_row(figures, precision, device, backend, artifact, here)
         file = _file(artifact, backend, precision)
-        reason = explain.joined(f"{file}: " * (file is not None) + "; ".join(faults), why)
+        reason = explain.joined(f"{file}: " * (file is not None) + "; ".join(found), why)
         add(_row(artifact, backend, precision, device, "failed", reason, figures))
     for backend, why_not in unavailable:
         add(_row(artifact, backend, None, device, "unavailable", why_not))
@@ -143,7 +145,7 @@ def verify(
         dataset=digits.name,
         named=list(names or ()),
         references=[
-            reference_row(artifact, precision, logits, fp32_correct, digits)
+            reference_row(artifact, precision, logits, fp32_correct, digits, faults[precision])
             for precision, logits in references.items()
         ],
         damaged=[] if names else _damaged(artifact, rows, precisions),

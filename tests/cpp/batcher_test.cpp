@@ -109,6 +109,30 @@ void gathers() {
   CHECK(took >= 50ms && took < 10s);
 }
 
+/// A queue that cannot hold a whole batch is not waited with: nothing more can come.
+void small_queue() {
+  for (const std::size_t most : {63U, 8U, 1U}) {
+    Batcher batcher(model, {.max_batch = 64, .max_wait = 1h, .max_queue = most});
+    std::vector<Batcher::Request> requests;
+    for (std::uint32_t n = 0; n < most * 5; ++n) requests.push_back(batcher.submit(picture(n)));
+    for (std::uint32_t n = 0; n < most * 5; ++n) {
+      const bool answered = requests[n].wait_for(20s);
+      CHECK(answered && is_answer(n, requests[n].get()));
+      if (!answered) return batcher.close(Batcher::Waiting::cancel);
+    }
+  }
+}
+
+void times_without_end() {
+  Batcher batcher(model, {.max_wait = 300ms});
+  const Batcher::Request request = batcher.submit(picture(1));
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(!request.wait_for(std::chrono::microseconds::min()));
+  CHECK(!request.wait_for(-1us));
+  CHECK(std::chrono::steady_clock::now() - start < 250ms);
+  CHECK(request.wait_for(std::chrono::microseconds::max()));
+}
+
 void backpressure() {
   Gate gate;
   Batcher batcher(gate.function(), {.max_batch = 2, .max_wait = 0us, .max_queue = 3});
@@ -304,6 +328,8 @@ int main() {
   return mnistkit::test::run(
       {{"answers", answers},
        {"gathers", gathers},
+       {"small queue", small_queue},
+       {"times without end", times_without_end},
        {"backpressure", backpressure},
        {"cancellation", cancellation},
        {"failures", failures},

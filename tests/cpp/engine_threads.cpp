@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "in_child.hpp"
 
 namespace {
 
@@ -234,6 +235,29 @@ void test_class(const char* path) {
   CHECK(code([&] { Engine engine(path, {.kernels = "x"}); }) == int(ErrorCode::unavailable));
 }
 
+#if !defined(__SANITIZE_THREAD__)  // which may stand still in a child itself
+// In a child of fork() a net is memory alone, whatever the parent's threads held; its pool refuses.
+void test_fork(const char* path) {
+  using mnistkit::Engine;
+  const Engine one(path), two(path, {.threads = 2});
+  const auto wanted = one.logits(images());
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      while (!stop) (void)one.logits(std::span(images()).first(MNISTKIT_ENGINE_IMAGE_BYTES));
+    });
+  }
+  for (int i = 0; i < 10; ++i) {
+    IN_CHILD(CHECK(same(one.logits(images()), wanted));
+             CHECK_THROWS(mnistkit::Error, "pool: it was made before a fork", two.logits(images()));
+             const Engine own(path, {.threads = 2}); CHECK(same(own.logits(images()), wanted)););
+  }
+  stop = true;
+  for (auto& thread : threads) thread.join();
+}
+#endif
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -254,6 +278,9 @@ int main(int argc, char** argv) {
       mnistkit_engine_close(engine);
     }
     test_class(argv[i]);
+#if !defined(__SANITIZE_THREAD__)
+    test_fork(argv[i]);
+#endif
   }
   std::printf("%d files, %d failures\n", argc - 1, mnistkit::test::failures);
   return argc < 2 || mnistkit::test::failures != 0;

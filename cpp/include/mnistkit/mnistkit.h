@@ -29,7 +29,7 @@ extern "C" {
 typedef enum mnistkit_status {
   MNISTKIT_OK = 0,
   MNISTKIT_INVALID_ARGUMENT = 1, /* the call was wrong: a size, a null pointer, an option */
-  MNISTKIT_CLOSED = 2,           /* the handle was closed, or never opened */
+  MNISTKIT_CLOSED = 2,           /* the handle was closed, never opened, or opened before a fork */
   MNISTKIT_NOT_FOUND = 3,        /* a file or folder is not there */
   MNISTKIT_BAD_ARTIFACT = 4,     /* an artifact's file is damaged, or is not ours */
   MNISTKIT_NEWER_SCHEMA = 5,     /* the artifact was written by a newer mnistkit */

@@ -83,6 +83,11 @@ class Predictor(ABC):
         its own, and call :meth:`_refuse` where it is gone already.
         """
 
+    def _check_open(self) -> None:
+        """Refuse where the predictor is closed or the process forked."""
+        if self._closed or self._home is not process.here:
+            self._refuse()
+
     def _refuse(self) -> NoReturn:
         """Say why this predictor runs nothing."""
         if self._home is not process.here:
@@ -100,6 +105,7 @@ class Predictor(ABC):
         runtime's own: :meth:`bound_logits` reads it. There is one place for it, so the call is for
         one thread at a time, beside any other calls. It is refused where :meth:`logits` is.
         """
+        self._check_open()
         return self._guarded(functools.partial(self._run, check_images(images)))
 
     def bound_logits(self, result: Any) -> Logits:

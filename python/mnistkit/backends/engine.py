@@ -231,6 +231,7 @@ class EnginePredictor(Predictor):
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run with the pointers, the scratch and the output array there already."""
+        self._check_open()
         net, checked = self._held(), check_images(images)
         logits = np.empty((len(checked), 10), np.float32)
         scratch = net.scratch(len(checked))

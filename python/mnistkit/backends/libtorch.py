@@ -45,6 +45,9 @@ _ERRORS: dict[int, type[MnistkitError]] = {
 }
 
 
+_CLOSED = 2
+
+
 class _Options(ctypes.Structure):
     """``mnistkit_runner_options``."""
 
@@ -72,7 +75,7 @@ class _Api:
             raise MissingError(
                 f"{path}: cannot be loaded: {error}; compile it again with: {sdk.BUILD_COMMAND}"
             ) from error
-        process.here.has_libtorch = True
+        process.here.runtimes.add("torch")
         self.last_error = library.mnistkit_last_error
         self.last_error.restype = ctypes.c_char_p
         self.options_init = library.mnistkit_runner_options_init_sized
@@ -114,15 +117,17 @@ class _RunnerPredictor(Predictor):
 
     def _run(self, images: Images) -> Logits:
         logits = np.empty((len(images), 10), np.float32)
-        self._api.check(
-            self._api.logits(
-                self._handle, images.ctypes.data, images.nbytes, logits.ctypes.data, logits.size
-            )
+        status = self._api.logits(
+            self._handle, images.ctypes.data, images.nbytes, logits.ctypes.data, logits.size
         )
+        if status == _CLOSED and self._closed:  # by another thread, since the call began
+            self._refuse()
+        self._api.check(status)
         return logits
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run with the pointers and the output array there already."""
+        self._check_open()
         checked = check_images(images)
         logits = np.empty((len(checked), 10), np.float32)
         call = functools.partial(

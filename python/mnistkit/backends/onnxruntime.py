@@ -32,6 +32,7 @@ class _OrtPredictor(Predictor):
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run with input and output bound to buffers that are there already."""
+        self._check_open()
         if (session := self._session) is None:
             self._refuse()
         binding = session.io_binding()

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from mnistkit.artifact import Artifact
+from mnistkit.backends import process
 from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
 from mnistkit.backends.tolerances import SUMS, ties
-from mnistkit.errors import ArtifactError
+from mnistkit.errors import ArtifactError, UsageError
 
 
 class _OpenVinoPredictor(Predictor):
@@ -37,6 +38,7 @@ class _OpenVinoPredictor(Predictor):
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run a request of its own on the batch's memory; the result stays in OpenVINO's."""
+        self._check_open()
         checked = check_images(images)
         call = _call(self._request(), checked)
 
@@ -84,6 +86,13 @@ class OpenVinoBackend(Backend):
         """Compile the file of that precision for the CPU: one stream, tuned for latency."""
         import openvino
 
+        if "openvino" in process.here.inherited:
+            raise UsageError(
+                f"this process {process.here.pid} was forked after OpenVINO had run, and its "
+                f"threads did not come along: start processes by 'spawn' or 'forkserver', or fork "
+                f"before the first OpenVINO model is loaded"
+            )
+        process.here.runtimes.add("openvino")
         path = artifact.file(self.format, precision)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",

@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mnistkit.errors import UsageError
 
@@ -19,14 +19,13 @@ from mnistkit.errors import UsageError
 class Process:
     """A process: one object for each, compared by identity.
 
-    ``forked_after_torch``: it was forked from a process that had PyTorch or the C++ runner in it,
-    whose OpenMP pool may be there without its threads. ``has_libtorch``: libtorch was loaded here,
-    be it without PyTorch's Python.
+    ``runtimes`` holds those of ``torch`` and ``openvino`` that ran here, ``inherited`` those that
+    ran in a process that this one was forked from: their threads are not here.
     """
 
     pid: int
-    forked_after_torch: bool = False
-    has_libtorch: bool = False
+    inherited: frozenset[str] = frozenset()
+    runtimes: set[str] = field(default_factory=set)
 
 
 here = Process(os.getpid())
@@ -46,7 +45,7 @@ def torch_threads(threads: int) -> int:
     threads, and a call would wait for them for ever. There it is 1, as in the workers of PyTorch's
     DataLoader, and more are a :class:`UsageError`.
     """
-    if not here.forked_after_torch:
+    if "torch" not in here.inherited:
         return threads
     if threads > 1:
         raise UsageError(
@@ -59,8 +58,10 @@ def torch_threads(threads: int) -> int:
 
 def _in_the_child() -> None:
     global here  # noqa: PLW0603 - a name that costs a call next to nothing to compare with
-    torch = "torch" in sys.modules or here.has_libtorch
-    here = Process(os.getpid(), here.forked_after_torch or torch)
+    ran = here.inherited | here.runtimes
+    if "torch" in sys.modules:
+        ran |= {"torch"}
+    here = Process(os.getpid(), ran)
     # What the runtimes hold is never destroyed here: some wait for their threads then, at the
     # latest when the interpreter ends. The memory is the parent's, shared until it is written to.
     for predictor in list(_predictors):

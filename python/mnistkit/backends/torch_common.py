@@ -58,6 +58,7 @@ class TorchPredictor(Predictor):
 
     def bind(self, images: Any) -> Callable[[], Any]:
         """Run the module on a tensor that is on the device already; waits for a GPU."""
+        self._check_open()
         if (module := self._module) is None:
             self._refuse()
         tensor = _tensor(check_images(images)).to(self._device)
@@ -82,5 +83,5 @@ class TorchPredictor(Predictor):
 
 
 def _tensor(images: Images) -> torch.Tensor:
-    # torch warns of read-only arrays (a memory map, say), though nothing here writes to them.
+    # torch warns of read-only arrays, such as a memory map, though nothing here writes to them.
     return torch.from_numpy(images if images.flags.writeable else images.copy())

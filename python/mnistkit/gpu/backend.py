@@ -48,7 +48,7 @@ class TensorRtBackend(Backend):
     def find(
         self, artifact: Artifact, precision: str, version: str, arch: str
     ) -> tuple[Path, PlanInfo]:
-        """The plan that fits, its file and its description held against the manifest."""
+        """The plan that fits, its file and its description compared with the manifest."""
         entries = {entry.name: entry for entry in artifact.files}
         plans = [e for e in artifact.files if (e.format, e.precision) == (self.format, precision)]
         rebuild = rebuild_command(artifact.path, precision, self.name)

@@ -73,7 +73,7 @@ def driver(setup: Setup) -> Figures:
 
 
 def cuda_against_cpu(names: tuple[str, ...], setup: Setup) -> Figures:
-    """Every test image on CUDA through each backend, held against the references on the CPU."""
+    """Every test image on CUDA through each backend, compared with the references on the CPU."""
     probe.driver()
     rows: list[VerifyRow] = []
     missing: dict[str, str] = {}
@@ -172,7 +172,7 @@ def _same(got: Any, wanted: Any, what: str) -> None:
 
 
 def _close(got: Logits, wanted: Logits, precision: str, what: str) -> float:
-    """Hold logits of one engine against each other: a tenth of the precision's tolerance."""
+    """Compare logits of one engine with each other: a tenth of the precision's tolerance."""
     worst = float(np.abs(got - wanted).max(initial=0))
     if got.shape != wanted.shape or not worst <= CUDA[precision].max_abs_diff / 10:
         raise CheckError(f"{what}: logits differ by {worst:.3g}")

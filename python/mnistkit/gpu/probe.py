@@ -21,7 +21,7 @@ _HINT = "check the driver with nvidia-smi"
 
 @dataclass(frozen=True)
 class Gpu:
-    """One CUDA device: ``arch`` is its compute capability, ``9.0`` say."""
+    """One CUDA device: ``arch`` is its compute capability, for example ``9.0``."""
 
     index: int
     name: str
@@ -31,7 +31,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Driver:
-    """The driver's CUDA version, ``13.0`` say, and the devices that it sees."""
+    """The driver's CUDA version, for example ``13.0``, and the devices that it sees."""
 
     version: str
     gpus: tuple[Gpu, ...]

@@ -93,6 +93,14 @@ def test_one_bit_is_too_much_for_what_is_exact() -> None:
     assert "0 is allowed" in fault
 
 
+def test_one_logit_of_one_image_among_many_is_found() -> None:
+    reference = logits(10_000)
+    wrong = reference.copy()
+    wrong[17, 4] += np.float32(0.01)
+    (fault,) = compare.difference_faults(wrong, reference, SUMS)
+    assert fault.startswith("a logit is 0.01 from the reference, ")
+
+
 @pytest.mark.parametrize("lost", [2, 3])
 def test_accuracy_may_fall_by_whole_images(lost: int) -> None:
     fault = compare.accuracy_fault(900 - lost, 900, 1000, 0.002)

@@ -119,7 +119,7 @@ def test_the_program_reads_what_predict_reads(
             Image.fromarray(paper).save(file)
     told = json.loads(run(tree / "cpp/apps/mnistkit-run", artifact.path, *files, "--json"))
     with open_model(str(artifact.path), "torchscript", "fp32") as predictor:
-        wanted = list(predict_files(predictor, files))
+        wanted = [row for rows in predict_files(predictor, files) for row in rows]
     assert [row["label"] for row in told["predictions"]] == [row["digit"] for row in wanted]
     for found, row in zip(told["predictions"], wanted, strict=True):
         assert found["probability"] == pytest.approx(row["confidence"], abs=1e-4)

@@ -106,14 +106,7 @@ class Predictor(ABC):
         one thread at a time, beside any other calls. It is refused where :meth:`logits` is.
         """
         self._check_open()
-        return self._guarded(functools.partial(self._run, check_images(images)))
-
-    def bound_logits(self, result: Any) -> Logits:
-        """The logits ``(N, 10)`` in what a bound call returned, as an array of the caller's own."""
-        return np.array(result, np.float32)
-
-    def _guarded(self, call: Callable[[], Any]) -> Callable[[], Any]:
-        """The call, refused once the predictor is closed or the process forked."""
+        call = self._bind(check_images(images))
 
         def run() -> Any:
             if self._closed or self._home is not process.here:
@@ -121,6 +114,14 @@ class Predictor(ABC):
             return call()
 
         return run
+
+    def _bind(self, images: Images) -> Callable[[], Any]:
+        """The bound call of a checked, contiguous batch; :meth:`bind` adds the refusals."""
+        return functools.partial(self._run, images)
+
+    def bound_logits(self, result: Any) -> Logits:
+        """The logits ``(N, 10)`` in what a bound call returned, as an array of the caller's own."""
+        return np.array(result, np.float32)
 
     def close(self) -> None:
         """Give back what the runtime holds; later calls are refused.

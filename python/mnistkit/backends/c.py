@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistkit.artifact import Artifact
-from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
+from mnistkit.backends.base import Backend, Images, Logits, Predictor
 from mnistkit.backends.tolerances import EXACT, SUMS
 from mnistkit.errors import ArtifactError, MissingError
 from mnistkit.threads import usable_cores
@@ -105,18 +105,17 @@ class _CPredictor(Predictor):
     def _room(self) -> NDArray[np.float32]:
         return np.empty(-(-self._scratch // 4), np.float32)  # aligned to 4, as the header wants
 
-    def bind(self, images: Any) -> Callable[[], Any]:
+    def _bind(self, images: Images) -> Callable[[], Any]:
         """Run with the pointers, the scratch and the output array there already."""
-        checked = check_images(images)
-        logits, scratch = np.empty((len(checked), 10), np.float32), self._room()
-        pointers = checked.ctypes.data, len(checked), logits.ctypes.data, scratch.ctypes.data
+        logits, scratch = np.empty((len(images), 10), np.float32), self._room()
+        pointers = images.ctypes.data, len(images), logits.ctypes.data, scratch.ctypes.data
         call = functools.partial(self._call, *pointers)
 
-        def run(_alive: Any = (checked, scratch)) -> Logits:  # the pointers own nothing
+        def run(_alive: Any = (images, scratch)) -> Logits:  # the pointers own nothing
             call()
             return logits
 
-        return self._guarded(run)
+        return run
 
 
 class CBackend(Backend):

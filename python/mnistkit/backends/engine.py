@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from mnistkit import engine_library
 from mnistkit.artifact import Artifact
-from mnistkit.backends import process
-from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
+from mnistkit.backends.base import Backend, Images, Logits, Predictor
 from mnistkit.backends.tolerances import EXACT, SUMS
 from mnistkit.errors import ArtifactError, MissingError, MnistkitError, UsageError
 from mnistkit.threads import MAX_THREADS, check_threads, usable_cores
@@ -229,27 +228,24 @@ class EnginePredictor(Predictor):
         idle.append(space)
         return logits
 
-    def bind(self, images: Any) -> Callable[[], Any]:
+    def _bind(self, images: Images) -> Callable[[], Any]:
         """Run with the pointers, the scratch and the output array there already."""
-        self._check_open()
-        net, checked = self._held(), check_images(images)
-        logits = np.empty((len(checked), 10), np.float32)
-        scratch = net.scratch(len(checked))
+        net = self._held()
+        logits = np.empty((len(images), 10), np.float32)
+        scratch = net.scratch(len(images))
         pool = [ctypes.c_void_p(net.pool)] if net.pool else []
         call = functools.partial(
             self._api.run_parallel if pool else self._api.run,
             ctypes.c_void_p(net.handle),
             *pool,
-            ctypes.c_void_p(checked.ctypes.data),
-            ctypes.c_size_t(len(checked)),
+            ctypes.c_void_p(images.ctypes.data),
+            ctypes.c_size_t(len(images)),
             ctypes.c_void_p(logits.ctypes.data),
             ctypes.c_void_p(scratch.ctypes.data),
             ctypes.c_size_t(scratch.size),
         )
 
-        def run(_alive: Any = (net, checked, scratch)) -> Logits:  # the pointers own nothing
-            if self._closed or self._home is not process.here:
-                self._refuse()
+        def run(_alive: Any = (net, images, scratch)) -> Logits:  # the pointers own nothing
             self._api.check(call())
             return logits
 

@@ -19,7 +19,6 @@ from mnistkit.backends.base import (
     Logits,
     Predictor,
     check_device,
-    check_images,
 )
 from mnistkit.backends.tolerances import TORCH
 from mnistkit.errors import (
@@ -125,25 +124,23 @@ class _RunnerPredictor(Predictor):
         self._api.check(status)
         return logits
 
-    def bind(self, images: Any) -> Callable[[], Any]:
+    def _bind(self, images: Images) -> Callable[[], Any]:
         """Run with the pointers and the output array there already."""
-        self._check_open()
-        checked = check_images(images)
-        logits = np.empty((len(checked), 10), np.float32)
+        logits = np.empty((len(images), 10), np.float32)
         call = functools.partial(
             self._api.logits,
             ctypes.c_void_p(self._handle),
-            ctypes.c_void_p(checked.ctypes.data),
-            ctypes.c_size_t(checked.nbytes),
+            ctypes.c_void_p(images.ctypes.data),
+            ctypes.c_size_t(images.nbytes),
             ctypes.c_void_p(logits.ctypes.data),
             ctypes.c_size_t(logits.size),
         )
 
-        def run(_alive: Images = checked) -> Logits:  # the pointers own nothing
+        def run(_alive: Images = images) -> Logits:  # the pointers own nothing
             self._api.check(call())
             return logits
 
-        return self._guarded(run)
+        return run
 
     def _release(self) -> None:
         if self._open:

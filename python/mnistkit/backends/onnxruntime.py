@@ -14,7 +14,6 @@ from mnistkit.backends.base import (
     Logits,
     Predictor,
     check_device,
-    check_images,
 )
 from mnistkit.backends.tolerances import HALF, SUMS, ties
 from mnistkit.errors import ArtifactError, MissingError
@@ -30,20 +29,19 @@ class _OrtPredictor(Predictor):
         logits: Logits = session.run(["logits"], {"input": images})[0]
         return logits
 
-    def bind(self, images: Any) -> Callable[[], Any]:
+    def _bind(self, images: Images) -> Callable[[], Any]:
         """Run with input and output bound to buffers that are there already."""
-        self._check_open()
         if (session := self._session) is None:
             self._refuse()
         binding = session.io_binding()
-        binding.bind_cpu_input("input", check_images(images))
+        binding.bind_cpu_input("input", images)
         binding.bind_output("logits")
 
         def run() -> Any:
             session.run_with_iobinding(binding)
             return binding
 
-        return self._guarded(run)
+        return run
 
     def bound_logits(self, result: Any) -> Logits:
         """Copy the output that is bound."""

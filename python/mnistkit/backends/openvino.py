@@ -11,7 +11,7 @@ import numpy as np
 
 from mnistkit.artifact import Artifact
 from mnistkit.backends import process
-from mnistkit.backends.base import Backend, Images, Logits, Predictor, check_images
+from mnistkit.backends.base import Backend, Images, Logits, Predictor
 from mnistkit.backends.tolerances import SUMS, ties
 from mnistkit.errors import ArtifactError, UsageError
 
@@ -36,16 +36,14 @@ class _OpenVinoPredictor(Predictor):
             self._refuse()
         return model.create_infer_request()
 
-    def bind(self, images: Any) -> Callable[[], Any]:
+    def _bind(self, images: Images) -> Callable[[], Any]:
         """Run a request of its own on the batch's memory; the result stays in OpenVINO's."""
-        self._check_open()
-        checked = check_images(images)
-        call = _call(self._request(), checked)
+        call = _call(self._request(), images)
 
-        def run(_alive: Images = checked) -> Any:  # a tensor on shared memory owns nothing
+        def run(_alive: Images = images) -> Any:  # a tensor on shared memory owns nothing
             return call()
 
-        return self._guarded(run)
+        return run
 
     def bound_logits(self, result: Any) -> Logits:
         """Copy the result out of OpenVINO's memory."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mnistkit.backends import process
-from mnistkit.backends.base import Images, Logits, Predictor, check_device, check_images
+from mnistkit.backends.base import Images, Logits, Predictor, check_device
 from mnistkit.errors import MissingError
 
 INSTALL_TORCH = "PyTorch is not installed; install it with: pip install torch"
@@ -56,12 +56,11 @@ class TorchPredictor(Predictor):
             logits: Logits = module(_tensor(images).to(self._device)).cpu().numpy()
         return logits
 
-    def bind(self, images: Any) -> Callable[[], Any]:
+    def _bind(self, images: Images) -> Callable[[], Any]:
         """Run the module on a tensor that is on the device already; waits for a GPU."""
-        self._check_open()
         if (module := self._module) is None:
             self._refuse()
-        tensor = _tensor(check_images(images)).to(self._device)
+        tensor = _tensor(images).to(self._device)
         cuda = self._device.type == "cuda"
 
         def run() -> torch.Tensor:
@@ -71,7 +70,7 @@ class TorchPredictor(Predictor):
                 torch.cuda.synchronize(self._device)
             return logits
 
-        return self._guarded(run)
+        return run
 
     def _release(self) -> None:
         self._module = None

@@ -160,21 +160,20 @@ class TensorRtPredictor(Predictor):
             slot.drain()
             raise
 
-    def bind(self, images: Any) -> Callable[[], Any]:
+    def _bind(self, images: Images) -> Callable[[], Any]:
         """Copy a batch to the device once and return a call that runs the engine alone on it.
 
         The call waits for the GPU. Buffers live until the predictor is closed.
         """
-        checked = check_images(images)
-        if not len(checked):
+        if not len(images):
             raise UsageError("bind: wanted at least one image")
         with self._entered(), ExitStack() as owned:
             self._check_idle()
             slot = self._slots[0]
             most = self.max_batch
             parts = [
-                self._bind_part(owned, checked[start : start + most])
-                for start in range(0, len(checked), most)
+                self._bind_part(owned, images[start : start + most])
+                for start in range(0, len(images), most)
             ]
 
             def queue() -> None:

@@ -59,7 +59,7 @@ def test_two_processes_reach_the_accuracy_of_one(tmp_path: Path) -> None:
     settings = ("--net", "small", "--epochs", 6, "--batch-size", 32)
     one, two = tmp_path / "one", tmp_path / "two"
     assert train(*settings, "--out", one)[0] == 0
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     code, out, errors = train(*settings, "--out", two, launcher=launcher)
     assert code == 0, errors
     assert out.count("test accuracy") == 1  # the second process is silent
@@ -73,7 +73,7 @@ def test_two_processes_reach_the_accuracy_of_one(tmp_path: Path) -> None:
 
 
 def test_a_batch_smaller_than_the_processes_is_refused(tmp_path: Path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     code, _, errors = train("--batch-size", 1, "--out", tmp_path / "r", launcher=launcher)
     assert code != 0
     assert "cannot be shared by 2 processes" in errors

@@ -217,7 +217,14 @@ with joined(workers, "cpu", 8):
 def test_gradients_are_the_mean_over_the_workers(tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(_WORKER)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
     subprocess.run([*launcher, str(script), str(tmp_path)], check=True, capture_output=True)
     torch.manual_seed(0)
     net, images = torch.nn.Linear(5, 1), torch.randn(8, 5)

@@ -100,7 +100,7 @@ def wasm_module(level: str, folder: Path) -> Path:
     """tests/targets/engine_digits.cpp with the engine, as WebAssembly of that level."""
     pytest.importorskip("ziglang")
     root, flags = sdk.source_dir() / "cpp", WASM_LEVELS[level][0]
-    sources = [TARGETS / "engine_digits.cpp", *(root / "src").rglob("*.cpp")]
+    sources = [TARGETS / "engine_digits.cpp", *(root / "engine").rglob("*.cpp")]
     common = ["-target", "wasm32-wasi", "-std=c++20", "-O2", "-ffp-contract=off"]
     common += ["-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-Werror"]
     objects = []

@@ -111,7 +111,7 @@ def test_this_program_with_a_newer_library(
     library: Path, artifact: Artifact, tmp_path: Path, flags: list[str]
 ) -> None:
     newer = tmp_path / "libmnistkit_newer.so"
-    parts = ("torch/c_api.cpp", "common/c_api.cpp", "common/process.cpp")
+    parts = ("torch/c_api.cpp", "core/c_api.cpp", "core/process.cpp")
     sources = [ROOT / "cpp" / part for part in parts]
     # The newer headers before this checkout's: "mnistkit/mnistkit.h" is the newer one.
     includes = [f"-I{headers(tmp_path, 'newer')}", f"-I{ROOT / 'cpp'}"]

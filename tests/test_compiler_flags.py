@@ -180,7 +180,7 @@ def test_fast_math(fast_tree: Path, tmp_path: Path) -> None:
 def test_mnistkits_flags_come_last(fast_tree: Path) -> None:
     """Also in a unity build each source of the engine is compiled alone, with its own flags."""
     commands = json.loads((fast_tree / "compile_commands.json").read_text())
-    sources = Path(sdk.source_dir(), "cpp", "src").resolve()
+    sources = Path(sdk.source_dir(), "cpp", "engine").resolve()
     engine = [entry for entry in commands if sources in Path(entry["file"]).resolve().parents]
     names = {Path(entry["file"]).name for entry in engine}
     assert {"engine.cpp", "portable.cpp", "cpu.cpp", "avx2.cpp", "avx512_vnni.cpp"} <= names
@@ -268,7 +268,7 @@ def test_no_function_of_a_vector_file_is_shared(flags: str, tmp_path: Path) -> N
 def test_rounding(flags: str, tmp_path: Path) -> None:
     compiler, program = need("g++", "g++"), tmp_path / "rounding"
     source = TARGETS / "rounding.cpp"
-    include = ["-std=c++20", "-I", ROOT / "cpp" / "src"]
+    include = ["-std=c++20", "-I", ROOT / "cpp" / "engine"]
     run(compiler, *flags.split(), *include, source, "-o", program)
     assert run(program) == ""
 
@@ -277,7 +277,7 @@ def test_rounding(flags: str, tmp_path: Path) -> None:
 def test_other_floats_are_refused(language: str, tmp_path: Path) -> None:
     """As if the compiler said that its float has 53 bits."""
     compiler = need("g++" if language == "c++" else "gcc", "g++")
-    source = Path(sdk.source_dir()) / "cpp" / "src" / "plan.cpp"
+    source = Path(sdk.source_dir()) / "cpp" / "engine" / "plan.cpp"
     standard = "-std=c++20"
     if language == "c":
         source, standard = tmp_path / "model.c", "-std=c99"

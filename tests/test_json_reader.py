@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cpp_build import ROOT, need_compiler, run, tool
 
-SOURCES = ("cpp/common/json.cpp", "cpp/common/types.cpp", "tests/cpp/json_test.cpp")
+SOURCES = ("cpp/core/json.cpp", "cpp/core/types.cpp", "tests/cpp/json_test.cpp")
 FLAGS = ("-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror")
 INCLUDES = tuple(f"-I{ROOT / part}" for part in ("cpp", "cpp/include", "tests/cpp"))
 
@@ -45,6 +45,6 @@ def test_it_compiles_and_runs_with_libcxx(tmp_path: Path) -> None:
     sources = (ROOT / source for source in SOURCES)
     run(compiler, "-stdlib=libc++", *FLAGS, *INCLUDES, *sources, "-o", program)
     run(program)
-    for source in ("cpp/common", "cpp/apps", "cpp/src"):
+    for source in ("cpp/core", "cpp/apps", "cpp/engine"):
         for file in sorted((ROOT / source).glob("*.cpp")):
             run(compiler, "-stdlib=libc++", "-std=c++20", *INCLUDES, "-fsyntax-only", file)

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cstdio>
 
-#include "common/decimal.hpp"
+#include "core/decimal.hpp"
 
 namespace mnistkit::apps {
 namespace {

@@ -7,7 +7,7 @@ endif()
 # the libtorch of whoever installs the wheel.
 set(_sdk "mnistkit/_sdk")
 install(FILES "${mnistkit_SOURCE_DIR}/CMakeLists.txt" DESTINATION "${_sdk}")
-foreach(_folder IN ITEMS include common src core image torch apps bench cmake)
+foreach(_folder IN ITEMS include core engine image torch apps bench cmake)
   if(EXISTS "${mnistkit_SOURCE_DIR}/cpp/${_folder}")
     install(DIRECTORY "${mnistkit_SOURCE_DIR}/cpp/${_folder}" DESTINATION "${_sdk}/cpp")
   endif()

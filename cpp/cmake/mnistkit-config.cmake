@@ -3,7 +3,7 @@
 # MnistkitTorch.cmake finds.
 set(_mnistkit_known runner image)
 get_filename_component(_mnistkit_root "${CMAKE_CURRENT_LIST_DIR}/../.." REALPATH)
-if(EXISTS "${_mnistkit_root}/cpp/src/CMakeLists.txt")
+if(EXISTS "${_mnistkit_root}/cpp/engine/CMakeLists.txt")
   list(APPEND _mnistkit_known engine core)
 endif()
 if(NOT mnistkit_FIND_COMPONENTS)
@@ -43,7 +43,7 @@ if(mnistkit_FOUND)
       EXCLUDE_FROM_ALL)
   endif()
   if((mnistkit_engine_FOUND OR mnistkit_core_FOUND) AND NOT TARGET mnistkit_engine)
-    add_subdirectory("${_mnistkit_root}/cpp/src" "${CMAKE_BINARY_DIR}/_mnistkit_engine"
+    add_subdirectory("${_mnistkit_root}/cpp/engine" "${CMAKE_BINARY_DIR}/_mnistkit_engine"
       EXCLUDE_FROM_ALL)
   endif()
   if(mnistkit_core_FOUND AND NOT TARGET mnistkit_core)

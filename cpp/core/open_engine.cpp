@@ -1,8 +1,8 @@
 #include <optional>
 #include <span>
 
-#include "common/artifact.hpp"
-#include "common/golden.hpp"
+#include "core/artifact.hpp"
+#include "core/golden.hpp"
 #include "mnistkit/artifact.hpp"
 
 namespace mnistkit {

@@ -1,5 +1,5 @@
 // The runner's part of the C API.
-#include "common/c_api.hpp"
+#include "core/c_api.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -13,7 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "common/process.hpp"
+#include "core/process.hpp"
 #include "mnistkit/runner.hpp"
 
 // The functions themselves are defined here, for programs that were compiled before the macros.

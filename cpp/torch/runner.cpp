@@ -8,10 +8,10 @@
 #include <optional>
 #include <utility>
 
-#include "common/artifact.hpp"
-#include "common/classify.hpp"
-#include "common/golden.hpp"
-#include "common/process.hpp"
+#include "core/artifact.hpp"
+#include "core/classify.hpp"
+#include "core/golden.hpp"
+#include "core/process.hpp"
 #include "torch/device.hpp"
 #include "torch/errors.hpp"
 #include "torch/executor.hpp"

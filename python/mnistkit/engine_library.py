@@ -19,7 +19,7 @@ from mnistkit.terminal import program
 LIBRARY_VARIABLE = "MNISTKIT_ENGINE_LIBRARY"
 BUILD_COMMAND = "python -m mnistkit.engine_library"
 NAME = "libmnistkit_engine.so"
-_SOURCES = ("src", "include", "cmake")
+_SOURCES = ("engine", "include", "cmake")
 _LOG_LINES = 30
 
 

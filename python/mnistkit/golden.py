@@ -2,7 +2,7 @@
 
 With their labels and the reference's logits in each precision they let any loader, in any
 language, check itself without a data set. ``golden.npz`` is numpy's own format, members stored and
-not compressed, so that a reader without numpy needs few lines (``cpp/common/npz.cpp``):
+not compressed, so that a reader without numpy needs few lines (``cpp/core/npz.cpp``):
 
 ``images``        uint8 ``(n, 1, 28, 28)``, 0 background, 255 ink
 ``labels``        uint8 ``(n,)``, the class that was drawn

@@ -1,5 +1,5 @@
 // Artifact folders: what is refused, with which code and words.
-#include "common/artifact.hpp"
+#include "core/artifact.hpp"
 
 #include "check.hpp"
 #include "scratch.hpp"

@@ -3,7 +3,7 @@
 
 #include "batcher_storm.hpp"
 #include "check.hpp"
-#include "common/classify.hpp"
+#include "core/classify.hpp"
 #include "golden_digits.hpp"
 
 namespace {

@@ -11,8 +11,8 @@
 #include <memory>
 #include <vector>
 
+#include "engine/crc32.hpp"
 #include "mnistkit/engine.h"
-#include "src/crc32.hpp"
 
 namespace {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "common/classify.hpp"
+#include "core/classify.hpp"
 #include "golden_digits.hpp"
 #include "in_child.hpp"
 #include "mnistkit/batcher.hpp"

@@ -1,7 +1,7 @@
 // The golden digits of the artifact under test.
 #pragma once
 
-#include "common/golden.hpp"
+#include "core/golden.hpp"
 #include "scratch.hpp"
 
 namespace mnistkit::test {

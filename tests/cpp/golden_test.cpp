@@ -1,5 +1,5 @@
 // Golden digits: the file's format, and a comparison that notices what is wrong.
-#include "common/golden.hpp"
+#include "core/golden.hpp"
 
 #include <cmath>
 #include <limits>

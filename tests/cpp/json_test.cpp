@@ -1,5 +1,5 @@
 // The JSON reader: values, and text that it must refuse.
-#include "common/json.hpp"
+#include "core/json.hpp"
 
 #include <chrono>
 #include <clocale>

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "check.hpp"
-#include "common/classify.hpp"
+#include "core/classify.hpp"
 #include "golden_digits.hpp"
 #include "scratch.hpp"
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "common/sha256.hpp"
+#include "core/sha256.hpp"
 #include "npz_writer.hpp"
 
 namespace mnistkit::test {

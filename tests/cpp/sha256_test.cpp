@@ -1,5 +1,5 @@
 // SHA-256 against the vectors of FIPS 180-4 and lengths around the padding's edge.
-#include "common/sha256.hpp"
+#include "core/sha256.hpp"
 
 #include <string_view>
 

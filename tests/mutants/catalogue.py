@@ -35,7 +35,7 @@ class Mutant:
     @property
     def native(self) -> bool:
         """Whether the engine is to be compiled again."""
-        return self.file.startswith(("cpp/src/", "cpp/include/"))
+        return self.file.startswith(("cpp/engine/", "cpp/include/"))
 
 
 def load(folder: Path = FOLDER) -> list[Mutant]:

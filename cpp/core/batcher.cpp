@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
-#include "common/classify.hpp"
-#include "common/process.hpp"
+#include "core/classify.hpp"
+#include "core/process.hpp"
 
 namespace mnistkit {
 namespace detail {

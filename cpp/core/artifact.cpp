@@ -1,8 +1,8 @@
-#include "common/artifact.hpp"
+#include "core/artifact.hpp"
 
-#include "common/file.hpp"
-#include "common/json.hpp"
-#include "common/sha256.hpp"
+#include "core/file.hpp"
+#include "core/json.hpp"
+#include "core/sha256.hpp"
 #include "mnistkit/error.hpp"
 
 namespace mnistkit::detail {

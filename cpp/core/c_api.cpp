@@ -1,4 +1,4 @@
-#include "common/c_api.hpp"
+#include "core/c_api.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "common/process.hpp"
+#include "core/process.hpp"
 
 #include <string>
 

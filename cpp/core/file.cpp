@@ -1,4 +1,4 @@
-#include "common/file.hpp"
+#include "core/file.hpp"
 
 #include <fstream>
 #include <string>

@@ -1,4 +1,4 @@
-#include "common/npz.hpp"
+#include "core/npz.hpp"
 
 #include <algorithm>
 #include <limits>

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "common/golden.hpp"
+#include "core/golden.hpp"
 #include "mnistkit/types.hpp"
 
 namespace mnistkit::detail {

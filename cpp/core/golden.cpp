@@ -1,4 +1,4 @@
-#include "common/golden.hpp"
+#include "core/golden.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -6,8 +6,8 @@
 #include <limits>
 #include <string>
 
-#include "common/classify.hpp"
-#include "common/npz.hpp"
+#include "core/classify.hpp"
+#include "core/npz.hpp"
 #include "mnistkit/error.hpp"
 
 namespace mnistkit::detail {

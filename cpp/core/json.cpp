@@ -1,4 +1,4 @@
-#include "common/json.hpp"
+#include "core/json.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -6,7 +6,7 @@
 #include <functional>
 #include <set>
 
-#include "common/decimal.hpp"
+#include "core/decimal.hpp"
 #include "mnistkit/error.hpp"
 
 namespace mnistkit::detail {

@@ -1,4 +1,4 @@
-#include "common/classify.hpp"
+#include "core/classify.hpp"
 
 #include <algorithm>
 #include <cmath>

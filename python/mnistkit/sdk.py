@@ -26,7 +26,7 @@ LIBRARY_VARIABLE = "MNISTKIT_RUNNER_LIBRARY"
 BUILD_COMMAND = "mnistkit build-runner"
 
 _BUILD_TOOLS = "pip install cmake ninja"
-_SOURCES = ("include", "common", "image", "torch", "apps", "bench", "cmake")
+_SOURCES = ("include", "core", "image", "torch", "apps", "bench", "cmake")
 _LOG_LINES = 30
 
 

@@ -14,7 +14,7 @@ help:
 
 setup: $(READY)
 	@$(MNISTKIT) build-runner
-	@$(BIN)/python -m mnistkit.engine_library
+	@$(BIN)/python -m mnistkit.native.engine_library
 
 # uv where it installs, pip where it does not; versions come from constraints.txt.
 $(READY): pyproject.toml constraints.txt CMakeLists.txt
@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt CMakeLists.txt
 
 # The pretrained net where MNIST can be had; without it, a net trained here on scikit-learn's scans.
 run: setup
-	@if $(BIN)/python -c "from mnistkit.data import resolve as r; exit(r('auto') != 'mnist')"; then \
+	@if $(BIN)/python -c "from mnistkit.data.sets import resolve as r; exit(r('auto') != 'mnist')"; then \
 	  echo "== export the pretrained net"; \
 	  $(MNISTKIT) export base --all --out $(OUT) --force; \
 	else \

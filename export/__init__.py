@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mnistkit.artifact import (
+from mnistkit.artifact.folder import (
     ALL_PRECISIONS,
     MANIFEST,
     PRECISIONS,
@@ -24,16 +24,16 @@ from mnistkit.artifact import (
     file_entry,
     write_manifest,
 )
-from mnistkit.environment import versions
-from mnistkit.errors import CheckError, UsageError
+from mnistkit.common.environment import versions
+from mnistkit.common.errors import CheckError, UsageError
+from mnistkit.common.paths import cannot_write, write_bytes
 from mnistkit.nets.deploy import DeployGraph
-from mnistkit.paths import cannot_write, write_bytes
 
 if TYPE_CHECKING:
-    from mnistkit.export.tensorrt import BuildOptions
-    from mnistkit.golden import Golden
+    from mnistkit.artifact.golden import Golden
     from mnistkit.quantization.graph import Int8Graph
-    from mnistkit.source import Source
+    from mnistkit.runs.source import Source
+    from mnistkit.tensorrt.builder import BuildOptions
 
 LABELS = tuple("0123456789")
 FORMATS = ("torchscript", "onnx", "native", "c")
@@ -69,16 +69,16 @@ def export(
     Raises :class:`UsageError` for a precision, format or opset that is not known, or a folder that
     cannot be written to, and :class:`MissingError` where a plan cannot be built on this machine.
     """
-    from mnistkit.golden import write_golden
-    from mnistkit.quantization.store import dumps
-    from mnistkit.training.checkpoint import WEIGHTS, save_tensors
+    from mnistkit.artifact.golden import write_golden
+    from mnistkit.quantization.store import dumps, of_source
+    from mnistkit.runs.checkpoint import WEIGHTS, save_tensors
 
     if unknown := sorted(set(precisions or ()) - set(PRECISIONS)):
         raise UsageError(f"unknown precision {', '.join(unknown)}; known: {', '.join(PRECISIONS)}")
     if (out / MANIFEST).exists() and not force:
         raise UsageError(f"{out} holds an artifact already; replace it with --force")
     if trt is not None:
-        from mnistkit.export import tensorrt
+        from mnistkit.tensorrt import builder as tensorrt
 
         tensorrt.targets(trt, out)  # what cannot be built here is said before any work
         formats = [*formats, *({"onnx"} - set(formats))]
@@ -91,7 +91,7 @@ def export(
         raise UsageError(f"{' and '.join(formats)} cannot hold {', '.join(beyond)}")
     options = _onnx_options(opset, formats, precisions)
     graph = source.graph()
-    int8, origin = source.int8() if "int8" in precisions else (None, None)
+    int8, origin = of_source(source) if "int8" in precisions else (None, None)
     # Rendered in full before the first write: a fault leaves the folder as it was.
     rendered = [
         part
@@ -185,7 +185,7 @@ def reference_logits(graph: DeployGraph, images: Any) -> Any:
 
 def _golden(graph: DeployGraph, int8: Int8Graph | None, *, fp16: bool) -> Golden:
     """The golden digits with the logits of each precision's own reference."""
-    from mnistkit.golden import Golden, golden_digits
+    from mnistkit.artifact.golden import Golden, golden_digits
     from mnistkit.quantization import reference
 
     images, labels = golden_digits()

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mnistkit.errors import CheckError
+from mnistkit.common.errors import CheckError
 from mnistkit.export.native import Record, int8_steps, records
 from mnistkit.nets.deploy import ConvOp, DeployGraph
-from mnistkit.nets.spec import CLASSES, INPUT_SHAPE, Shape
+from mnistkit.nets.spec import CLASSES, INPUT_SHAPE, Shape, conv_size
 from mnistkit.quantization.graph import Int8Conv, Int8Graph
 from numpy.typing import NDArray
 
@@ -112,9 +112,7 @@ def _out_shape(record: Record, shape: Shape) -> Shape:
         return shape[0], 1, 1
     if record.kind == 2:
         return shape[0], shape[1] // record.kernel, shape[2] // record.kernel
-    height, width = (
-        (n + 2 * record.padding - record.kernel) // record.stride + 1 for n in shape[1:]
-    )
+    height, width = conv_size(shape, record.kernel, record.padding, record.stride)
     return record.channels[1], height, width
 
 

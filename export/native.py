@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mnistkit.errors import CheckError
+from mnistkit.common.errors import CheckError
 from mnistkit.nets.deploy import AvgPoolOp, ConvOp, DeployGraph
-from mnistkit.nets.spec import INPUT_SHAPE, Shape
+from mnistkit.nets.spec import INPUT_SHAPE, Shape, conv_size
 from mnistkit.quantization.graph import Int8AvgPool, Int8Conv, Int8Graph
 from numpy.typing import NDArray
 
@@ -89,8 +89,7 @@ def records(graph: DeployGraph | Int8Graph) -> list[Record]:
             channels = (shape[0], out)
             fields = (kernel, op.padding, op.stride, op.groups)
             made.append(Record(_CONV, flags, channels, *fields, arrays=_arrays(op)))
-            height, width = ((n + 2 * op.padding - kernel) // op.stride + 1 for n in shape[1:])
-            shape = (out, height, width)
+            shape = (out, *conv_size(shape, kernel, op.padding, op.stride))
         elif isinstance(op, AvgPoolOp | Int8AvgPool):
             count = shape[1] * shape[2]
             multiplier = op.multiplier if isinstance(op, Int8AvgPool) else np.float32(1 / count)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from mnistkit.errors import CheckError, UsageError
+from mnistkit.common.errors import CheckError, UsageError
 from mnistkit.nets.deploy import INPUT_SCALE, AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp
 from mnistkit.nets.spec import NetSpec
 from mnistkit.quantization.graph import (

@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mnistkit import cpu, data, engine_library
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends import engine
 from mnistkit.backends.engine import EngineApi
-from mnistkit.errors import MissingError
+from mnistkit.common import cpu
+from mnistkit.common.errors import MissingError
+from mnistkit.data import sets as data
 from mnistkit.export import export
-from mnistkit.gpu import probe
+from mnistkit.native import engine_library
 from mnistkit.nets import zoo
-from mnistkit.quantization.quantize import quantize_source, write_run
-from mnistkit.source import Source, load_run
+from mnistkit.quantization.run import quantize_source, write_run
+from mnistkit.runs.checkpoint import RunConfig
+from mnistkit.runs.recipe import Recipe
+from mnistkit.runs.source import Source, load_run
+from mnistkit.tensorrt import probe
 from mnistkit.training import loop
-from mnistkit.training.checkpoint import RunConfig
-from mnistkit.training.recipe import Recipe
 
 if named := os.environ.get("MNISTKIT_DATA"):
     os.environ["MNISTKIT_DATA"] = str(Path(named).resolve())  # tests change folders

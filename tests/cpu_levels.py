@@ -49,7 +49,7 @@ def main(level: str, nets: list[str]) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--one":
-        from mnistkit.cli import app
+        from mnistkit.cli.app import app
 
         if sys.argv[2] == "avx2":
             take_fbgemm()

@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from mnistkit.artifact import Artifact, file_entry, write_manifest
+from mnistkit.artifact.folder import Artifact, file_entry, write_manifest
 from mnistkit.quantization import store
 from mnistkit.quantization.graph import Int8Conv, Int8Graph
 

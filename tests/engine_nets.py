@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mnistkit import data
-from mnistkit.errors import MissingError
+from mnistkit.artifact.golden import golden_digits
+from mnistkit.common.errors import MissingError
+from mnistkit.data import sets as data
 from mnistkit.export import c, native
-from mnistkit.golden import golden_digits
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy import DeployGraph, fold
 from mnistkit.nets.deploy_module import DeployNet
@@ -21,7 +21,8 @@ from mnistkit.nets.module import DigitNet
 from mnistkit.nets.spec import AvgPool, BatchNorm, Conv, MaxPool, NetSpec, ReLU
 from mnistkit.quantization import reference
 from mnistkit.quantization.graph import Int8Conv, Int8Graph, Int8Op, quantize
-from mnistkit.source import resolve
+from mnistkit.quantization.store import of_source
+from mnistkit.runs.source import resolve
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -90,7 +91,7 @@ def digits(count: int) -> Array:
 @cache
 def shipped(name: str, count: int) -> tuple[Int8Graph, Array]:
     """A net of the package in int8, and the reference's logits of ``digits(count)``."""
-    int8 = resolve(name).int8()[0]
+    int8 = of_source(resolve(name))[0]
     return int8, reference.logits(int8, digits(count))
 
 

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from mnistkit.errors import CheckError
-from mnistkit.gpu.memory import Memory
+from mnistkit.backends.trt.memory import Memory
+from mnistkit.common.errors import CheckError
 
 VERSION = "11.4.0.1"
 

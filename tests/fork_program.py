@@ -15,7 +15,7 @@ from typing import Any
 
 import mnistkit
 import numpy as np
-from mnistkit.errors import MnistkitError
+from mnistkit.common.errors import MnistkitError
 
 SECONDS = 25
 PICTURES = np.random.default_rng(0).integers(0, 256, (512, 1, 28, 28), np.uint8)

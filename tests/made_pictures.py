@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-from mnistkit.strokes import DRAWINGS, Drawing, draw
 from PIL import Image
+from strokes import DRAWINGS, Drawing, draw
 
 Array = npt.NDArray[np.uint8]
 Random = np.random.Generator

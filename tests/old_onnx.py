@@ -16,11 +16,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from mnistkit import data
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.onnxruntime import open_session
+from mnistkit.data import sets as data
 from mnistkit.export import export
-from mnistkit.source import pretrained
+from mnistkit.runs.source import pretrained
 
 # Version and its Python, oldest first. 0.4.0 (May 2019) is the first that reads IR 4.
 RUNTIMES = (

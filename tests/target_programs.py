@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_nets import Array, c_defines, write_digits
-from mnistkit import sdk
 from mnistkit.export import c
+from mnistkit.native import sdk
 from mnistkit.quantization.graph import Int8Graph
 
 TARGETS = Path(__file__).parent / "targets"

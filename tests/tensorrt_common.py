@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mnistkit.gpu import flavor
+from mnistkit.tensorrt import flavor
 
 NO_RTX = flavor.get("tensorrt_rtx").missing()
 real = pytest.mark.skipif(NO_RTX is not None, reason=str(NO_RTX))

@@ -6,9 +6,9 @@ import mnistkit
 import numpy as np
 import pytest
 from mnistkit import backends
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.base import Predictor
-from mnistkit.errors import InputError, MissingError, UsageError
+from mnistkit.common.errors import InputError, MissingError, UsageError
 
 CASES = [
     (backend.name, precision)

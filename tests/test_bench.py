@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from mnistkit import bench as benching
-from mnistkit import cli, report
-from mnistkit.artifact import Artifact
-from mnistkit.errors import CheckError, UsageError
+from mnistkit.artifact.folder import Artifact
+from mnistkit.cli import app as cli
+from mnistkit.cli import tables as report
+from mnistkit.common.errors import CheckError, UsageError
 from mnistkit.export import export
-from mnistkit.source import Source
+from mnistkit.measure import latency as benching
+from mnistkit.runs.source import Source
 from typer.testing import CliRunner
 
 ROW = {

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from cpp_build import ROOT, need_compiler, run, tool
-from mnistkit import sdk
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.libtorch import _api, _Options
-from mnistkit.errors import UsageError
+from mnistkit.common.errors import UsageError
+from mnistkit.native import sdk
 
 PROGRAM = ROOT / "tests" / "data" / "c_abi.c"
 INCLUDE = ROOT / "cpp" / "include"

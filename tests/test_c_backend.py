@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mnistkit import backends
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends import c
-from mnistkit.errors import ArtifactError, MissingError
+from mnistkit.common.errors import ArtifactError, MissingError
 
 
 @pytest.fixture(autouse=True)

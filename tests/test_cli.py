@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
+from mnistkit.artifact.golden import golden_digits
 from mnistkit.export import export
-from mnistkit.golden import golden_digits
-from mnistkit.source import Source
+from mnistkit.runs.source import Source
 from PIL import Image
 
 COMMANDS = ("train", "export", "verify", "bench", "predict", "nets", "doctor")
@@ -38,7 +38,7 @@ def mnistkit(
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; sys.argv = ['mnistkit', '--help']\n"
-        "from mnistkit.cli import run\n"
+        "from mnistkit.cli.app import run\n"
         "try: run()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'onnx', 'onnxruntime', 'matplotlib', 'tensorrt', 'sklearn'}\n"

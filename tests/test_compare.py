@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mnistkit import backends, compare
+from mnistkit import backends
 from mnistkit.backends.tolerances import CUDA, EXACT, HALF, SUMS, Tolerance, ties
+from mnistkit.measure import compare
 
 TIES = ties(0.05, "test")
 

@@ -21,8 +21,8 @@ import pytest
 import test_engine
 from cpp_build import ROOT, build, run, tool
 from engine_nets import Array, digits, graphs, mnk, pictures, shipped
-from mnistkit import sdk
 from mnistkit.export import c, native
+from mnistkit.native import sdk
 from mnistkit.quantization import reference
 from mnistkit.quantization.graph import Int8Conv, Int8Graph
 

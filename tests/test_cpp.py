@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpp_build import BUILD, ROOT, build, run, tool
-from mnistkit.artifact import Artifact
-from mnistkit.golden import golden_digits
-from mnistkit.idx import write_idx
-from mnistkit.predict import open_model, predict_files
-from mnistkit.strokes import DRAWINGS, draw
+from mnistkit.api.predict import open_model, predict_files
+from mnistkit.artifact.folder import Artifact
+from mnistkit.artifact.golden import golden_digits
+from mnistkit.data.idx import write_idx
 from PIL import Image
+from strokes import DRAWINGS, draw
 
 CASES = (
     "sha256",

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from cpp_build import BUILD, ROOT, build, run
 from made_pictures import LOSSLESS, LOSSY, Array, canvas, made, png, saved
-from mnistkit.errors import InputError
-from mnistkit.golden import golden_digits
-from mnistkit.preprocess import read_images
+from mnistkit.artifact.golden import golden_digits
+from mnistkit.common.errors import InputError
+from mnistkit.pictures.preprocess import read_images
 from PIL import Image
 
 ALONE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mnistkit import cpu
+from mnistkit.common import cpu
 
 # Shortened to what tells CPUs apart and to a few flags whose names are alike.
 NEHALEM = "fpu sse sse2 ht pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm"

@@ -20,14 +20,15 @@ from cpu_levels import LEVELS
 from engine_nets import Array, digits
 from first_edition import first_edition
 from mnistkit import backends
+from mnistkit.artifact.edition import EditionWarning
+from mnistkit.backends.difference import difference_faults
 from mnistkit.backends.engine import EngineApi
-from mnistkit.compare import difference_faults
-from mnistkit.edition import EditionWarning
 from mnistkit.export import export
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import Int8Graph
-from mnistkit.quantization.quantize import copy_run
-from mnistkit.source import INT8, load_run, pretrained_names, resolve
+from mnistkit.quantization.run import copy_run
+from mnistkit.quantization.store import of_source
+from mnistkit.runs.source import INT8, load_run, pretrained_names, resolve
 
 PARITY = Path(__file__).parent / "targets" / "int8_parity.py"
 FORMATS = ("torchscript", "onnx", "native")
@@ -47,7 +48,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Int8
     for name in pretrained_names():
         source = resolve(name)
         path = export(source, folder / name, FORMATS, ["int8"])
-        made[name] = path, source.int8()[0]
+        made[name] = path, of_source(source)[0]
     old, run = first_edition(made["nano"][1]), folder / "run"
     copy_run(resolve("nano"), run)
     store.write(run / INT8, old, {})

@@ -12,11 +12,11 @@ import mnistkit
 import pytest
 from cpp_build import BUILD, ROOT, build
 from damage import with_file
-from mnistkit import sdk
-from mnistkit.artifact import Artifact
-from mnistkit.errors import MnistkitError
+from mnistkit.artifact.folder import Artifact
+from mnistkit.artifact.golden import write_golden
+from mnistkit.common.errors import MnistkitError
 from mnistkit.export import format_module
-from mnistkit.golden import write_golden
+from mnistkit.native import sdk
 from wrong_nets import FLOAT, INT8, float_with, int8_with
 
 Damage = Callable[[Artifact, Path], Path]

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mnistkit import data, datafiles
-from mnistkit.errors import InputError, MissingError, UsageError
-from mnistkit.idx import write_idx
+from mnistkit.common.errors import InputError, MissingError, UsageError
+from mnistkit.data import files as datafiles
+from mnistkit.data import sets as data
+from mnistkit.data.idx import write_idx
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 

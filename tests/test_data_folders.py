@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnistkit import data, datafiles
-from mnistkit.errors import InputError, MissingError, UsageError
+from mnistkit.common.errors import InputError, MissingError, UsageError
+from mnistkit.data import files as datafiles
+from mnistkit.data import sets as data
 
 FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnistkit.data import Digits
-from mnistkit.errors import MissingError, UsageError
+from mnistkit.common.errors import MissingError, UsageError
+from mnistkit.data.sets import Digits
 from mnistkit.nets import zoo
-from mnistkit.source import load_run
+from mnistkit.runs.checkpoint import RunConfig
+from mnistkit.runs.recipe import Recipe
+from mnistkit.runs.source import load_run
 from mnistkit.training import loop
-from mnistkit.training.checkpoint import RunConfig
 from mnistkit.training.distillation import Teacher
-from mnistkit.training.recipe import Recipe
 
 SHORT = Recipe(epochs=3, batch_size=32, ema_decay=0.9, peak_lr=0.1, distill=1.0)
 

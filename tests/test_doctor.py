@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mnistkit import cpu, doctor, report
 from mnistkit.backends.engine import EngineApi
+from mnistkit.cli import doctor
+from mnistkit.cli import tables as report
+from mnistkit.common import cpu
 from test_cpu import CORTEX_A72, ZEN3, ZEN5, arm, x86
 
 KERNELS = "MNISTKIT_KERNELS"

@@ -29,7 +29,7 @@ from engine_nets import (
     write_digits,
 )
 from mnistkit.backends.engine import EngineApi, EnginePredictor
-from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
+from mnistkit.common.errors import ArtifactError, CheckError, MissingError, UsageError
 from mnistkit.export import c, native
 from mnistkit.nets.deploy import DeployGraph, fold
 from mnistkit.nets.deploy_module import DeployNet

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from cpp_build import BUILD, ROOT, build, run, tool
 from engine_nets import Array, mnk, pictures
-from mnistkit import backends, bench, engine_library
-from mnistkit.artifact import Artifact
+from mnistkit import backends
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.engine import EngineApi, EnginePredictor
-from mnistkit.errors import MissingError, UsageError
-from mnistkit.roofline import Roofline
-from mnistkit.threads import MAX_THREADS, usable_cores
+from mnistkit.common.errors import MissingError, UsageError
+from mnistkit.common.threads import MAX_THREADS, usable_cores
+from mnistkit.measure import latency as bench
+from mnistkit.measure.roofline import Roofline
+from mnistkit.native import engine_library
 
 SIZES = (0, 1, 15, 17, 255, 257, 1000)
 HEADER = ROOT / "cpp" / "include" / "mnistkit" / "engine.h"
@@ -117,7 +119,7 @@ import os, sys
 import numpy as np
 from pathlib import Path
 from mnistkit.backends.engine import EngineApi
-from mnistkit.errors import UsageError
+from mnistkit.common.errors import UsageError
 api = EngineApi(Path({str(engine_library.engine_library())!r}))
 predictor = api.open(Path({str(tmp_path / "model.mnk")!r}), threads=3)
 images = np.zeros((200, 1, 28, 28), np.uint8)
@@ -167,7 +169,7 @@ def test_threads_that_the_system_does_not_give(api: EngineApi) -> None:
 import os, resource
 from pathlib import Path
 from mnistkit.backends.engine import EngineApi
-from mnistkit.errors import MissingError
+from mnistkit.common.errors import MissingError
 api = EngineApi(Path({str(engine_library.engine_library())!r}))
 pages = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 limit = pages + 20 * resource.getrlimit(resource.RLIMIT_STACK)[0]
@@ -251,7 +253,7 @@ def test_numbers_that_are_refused(artifact: Artifact, threads: int, message: str
 @pytest.mark.parametrize("command", ["verify", "bench", "train"])
 @pytest.mark.parametrize("threads", ["-1", "10000"])
 def test_the_command_line_refuses_them(command: str, threads: str) -> None:
-    from mnistkit.cli import app
+    from mnistkit.cli.app import app
     from typer.testing import CliRunner
 
     told = CliRunner().invoke(app, [command, "--threads", threads])

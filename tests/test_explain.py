@@ -8,18 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damage import negated, with_model
-from mnistkit import backends, bench, cpu, explain
-from mnistkit import verify as verifying
-from mnistkit.artifact import Artifact
-from mnistkit.compare import compare
-from mnistkit.data import Digits
-from mnistkit.errors import CheckError
+from mnistkit import backends
+from mnistkit.artifact.folder import Artifact
+from mnistkit.common import cpu
+from mnistkit.common.errors import CheckError
+from mnistkit.data.sets import Digits
 from mnistkit.export import torchscript
-from mnistkit.rows import Figures
+from mnistkit.measure import explain
+from mnistkit.measure import latency as bench
+from mnistkit.measure import parity as verifying
+from mnistkit.measure.compare import compare
+from mnistkit.measure.rows import Figures
 from test_cpu import CORTEX_A72, NEHALEM, SKYLAKE_X, ZEN3, ZEN5, arm, x86
 
 # What a loader says of the first edition is tested in test_int8_edition.py.
-pytestmark = pytest.mark.filterwarnings("ignore::mnistkit.edition.EditionWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::mnistkit.artifact.edition.EditionWarning")
 
 AVX2 = cpu.describe(x86(ZEN3), "x86_64", {})
 VNNI = cpu.describe(x86(ZEN5), "x86_64", {})

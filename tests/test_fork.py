@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from mnistkit import backends
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 
 PROGRAM = Path(__file__).parent / "fork_program.py"
 NAMES = [b.name for b in backends.all_backends() if not b.refuses(b.precisions[0], "cpu")]

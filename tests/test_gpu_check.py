@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_gpu import FakeMemory, World, digits_of
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.tolerances import CUDA
-from mnistkit.data import Digits
-from mnistkit.errors import CheckError, MissingError
-from mnistkit.gpu import check, check_parts, memory, predictor, probe
-from mnistkit.gpu.check_parts import PARTS, Setup
-from mnistkit.gpu.predictor import TensorRtPredictor
-from mnistkit.rows import VerifyReport, VerifyRow
+from mnistkit.backends.trt import memory, predictor
+from mnistkit.backends.trt.predictor import TensorRtPredictor
+from mnistkit.common.errors import CheckError, MissingError
+from mnistkit.data.sets import Digits
+from mnistkit.measure import gpu_check as check
+from mnistkit.measure import gpu_parts as check_parts
+from mnistkit.measure.gpu_parts import PARTS, Setup
+from mnistkit.measure.rows import VerifyReport, VerifyRow
+from mnistkit.tensorrt import probe
 from test_gpu_logic import Fixture
 
 
@@ -78,7 +81,7 @@ def test_wrong_results_fail(setup: FakeSetup, part: str, monkeypatch: pytest.Mon
 def test_graphs_that_are_never_replayed_fail(
     setup: FakeSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnistkit.gpu.slot.GRAPH_SIZES", 0)
+    monkeypatch.setattr("mnistkit.backends.trt.slot.GRAPH_SIZES", 0)
     row = check.run_part("tensorrt graphs", setup)
     assert row["status"] == "failed"
     assert "recorded sizes" in row["reason"]

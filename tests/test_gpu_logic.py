@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from fake_gpu import CLASSES, VERSION, FakeMemory, World, digits_of, fake_tensorrt
 from mnistkit.backends import process
-from mnistkit.errors import ArtifactError, CheckError, InputError, MissingError, UsageError
-from mnistkit.gpu import memory, predictor, probe
-from mnistkit.gpu.flavor import Flavor
-from mnistkit.gpu.plan import PlanInfo
-from mnistkit.gpu.predictor import TensorRtPredictor
+from mnistkit.backends.trt import memory, predictor
+from mnistkit.backends.trt.predictor import TensorRtPredictor
+from mnistkit.common.errors import ArtifactError, CheckError, InputError, MissingError, UsageError
+from mnistkit.tensorrt import probe
+from mnistkit.tensorrt.flavor import Flavor
+from mnistkit.tensorrt.plan import PlanInfo
 
 PLAN = b"a plan, as far as the fake goes"
 INFO = PlanInfo(
@@ -115,7 +116,7 @@ def test_a_size_is_recorded_the_second_time_and_replayed_after(fake: Fixture) ->
 
 
 def test_only_so_many_sizes_are_recorded(fake: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mnistkit.gpu.slot.GRAPH_SIZES", 2)
+    monkeypatch.setattr("mnistkit.backends.trt.slot.GRAPH_SIZES", 2)
     with fake.load() as predictor:
         for count in (3, 4, 5, 6) * 3:
             assert np.array_equal(predictor.logits(images(count)), digits_of(images(count)))
@@ -454,8 +455,9 @@ def test_the_memory_that_was_named_is_used_or_missed(monkeypatch: pytest.MonkeyP
 WITHOUT_DRIVER = """
 import sys
 from mnistkit import backends
-from mnistkit.errors import MissingError
-from mnistkit.gpu import memory, plan, predictor, probe
+from mnistkit.common.errors import MissingError
+from mnistkit.backends.trt import memory, predictor
+from mnistkit.tensorrt import plan, probe
 for name in ("tensorrt", "tensorrt_rtx"):
     backend = backends.get(name)
     assert "driver" in backend.available(), backend.available()
@@ -482,7 +484,7 @@ def test_without_a_driver_everything_ends_cleanly() -> None:
 def test_real_cuda_bindings_without_a_driver_is_a_clean_error() -> None:
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
     script = (
-        "from mnistkit.errors import MnistkitError\n"
+        "from mnistkit.common.errors import MnistkitError\n"
         "from mnistkit.gpu import memory\n"
         "try: memory.open_memory(0, 'cuda_bindings')\n"
         "except MnistkitError as error: print('CLEAN', error)\n"

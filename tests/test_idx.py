@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnistkit import idx
-from mnistkit.errors import InputError
-from mnistkit.idx import read_idx, write_idx
+from mnistkit.common.errors import InputError
+from mnistkit.data import idx
+from mnistkit.data.idx import read_idx, write_idx
 
 
 def _header(*shape: int, kind: int = 0x08) -> bytes:

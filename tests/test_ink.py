@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mnistkit import ink
+from mnistkit.pictures import ink
 
 
 @pytest.mark.parametrize("radius", [0, 1, 2, 4])

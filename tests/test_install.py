@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from cpp_build import BUILD, ROOT, build, need_compiler, run, tool
-from mnistkit.artifact import Artifact
-from mnistkit.preprocess import to_mnist
-from mnistkit.strokes import DRAWINGS, draw
+from mnistkit.artifact.folder import Artifact
+from mnistkit.pictures.preprocess import to_mnist
 from PIL import Image
+from strokes import DRAWINGS, draw
 
 CONSUMERS = Path(__file__).parent / "install"
 

@@ -17,10 +17,10 @@ from first_edition import first_edition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnistkit import backends
-from mnistkit.artifact import Artifact, file_entry, write_manifest
+from mnistkit.artifact.edition import EditionWarning
+from mnistkit.artifact.folder import Artifact, file_entry, write_manifest
 from mnistkit.backends.engine import EngineApi
-from mnistkit.edition import EditionWarning
-from mnistkit.errors import ArtifactError
+from mnistkit.common.errors import ArtifactError
 from mnistkit.export import native
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import (
@@ -30,7 +30,8 @@ from mnistkit.quantization.graph import (
     largest_pair,
     quantize_weight,
 )
-from mnistkit.source import pretrained_names, resolve
+from mnistkit.quantization.store import of_source
+from mnistkit.runs.source import pretrained_names, resolve
 from numpy.typing import NDArray
 
 # ---- The rule ----------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ def test_the_bound_is_the_last_that_holds() -> None:
 
 @pytest.mark.parametrize("name", pretrained_names())
 def test_the_package_has_the_second_edition(name: str) -> None:
-    int8, origin = resolve(name).int8()
+    int8, origin = of_source(resolve(name))
     assert int8.edition == 2
     assert origin["method"] == "qat"
     for op in int8.ops:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from mnistkit import bench as benching
-from mnistkit import verify as verifying
-from mnistkit.artifact import Artifact, file_entry, write_manifest
+from mnistkit.artifact.folder import Artifact, file_entry, write_manifest
 from mnistkit.backends.onnxruntime import _OrtPredictor
-from mnistkit.data import Digits
-from mnistkit.errors import CheckError
+from mnistkit.common.errors import CheckError
+from mnistkit.data.sets import Digits
+from mnistkit.measure import latency as benching
+from mnistkit.measure import parity as verifying
 from onnx import numpy_helper
 
 ONE = {"names": ["onnxruntime"], "precisions": ["fp32"]}

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from mnistkit.errors import ArtifactError, SpecError, UsageError
+from mnistkit.common.errors import ArtifactError, SpecError, UsageError
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy import AvgPoolOp, ConvOp, fold
 from mnistkit.nets.deploy_module import DeployNet

@@ -9,13 +9,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from mnistkit.artifact import Artifact
-from mnistkit.cli import app
-from mnistkit.errors import CheckError, UsageError
+from mnistkit.artifact.folder import Artifact
+from mnistkit.cli.app import app
+from mnistkit.common.errors import CheckError, UsageError
 from mnistkit.export import export
 from mnistkit.export import onnx as format_onnx
-from mnistkit.export.qdq_lint import lint
-from mnistkit.source import Source, load_run
+from mnistkit.quantization.store import of_source
+from mnistkit.runs.source import Source, load_run
+from mnistkit.tensorrt.lint import lint
 from typer.testing import CliRunner
 
 HIGHEST = onnx.defs.onnx_opset_version()
@@ -29,7 +30,7 @@ def int8_source(artifact: Artifact) -> Source:
 
 
 def render(source: Source, precision: str, opset: int | None = None) -> onnx.ModelProto:
-    net = source.int8()[0] if precision == "int8" else source.graph()
+    net = of_source(source)[0] if precision == "int8" else source.graph()
     return onnx.load_model_from_string(format_onnx.render(net, precision, opset))
 
 

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 from damage import negated, with_model
-from mnistkit import backends, cli, report
-from mnistkit import bench as benching
-from mnistkit import verify as verifying
-from mnistkit.artifact import Artifact
+from mnistkit import backends
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.base import Predictor
 from mnistkit.backends.onnxruntime import OnnxRuntimeBackend
-from mnistkit.data import Digits
-from mnistkit.errors import ArtifactError, CheckError, MissingError, MnistkitError
+from mnistkit.cli import app as cli
+from mnistkit.cli import tables as report
+from mnistkit.common.errors import ArtifactError, CheckError, MissingError, MnistkitError
+from mnistkit.data.sets import Digits
 from mnistkit.export import onnx, torchscript
-from mnistkit.rows import VerifyReport
+from mnistkit.measure import latency as benching
+from mnistkit.measure import parity as verifying
+from mnistkit.measure.rows import VerifyReport
 from typer.testing import CliRunner
 
 QUICK: dict[str, Any] = {"batch_sizes": (1,), "duration": 0.03, "warmup": 0.0}

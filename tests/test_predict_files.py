@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnistkit import picture_file, preprocess
-from mnistkit.errors import InputError
-from mnistkit.golden import golden_digits
-from mnistkit.idx import write_idx
-from mnistkit.preprocess import read_images, to_mnist
-from mnistkit.strokes import DRAWINGS, draw
+from mnistkit.artifact.golden import golden_digits
+from mnistkit.common.errors import InputError
+from mnistkit.data.idx import write_idx
+from mnistkit.pictures import file as picture_file
+from mnistkit.pictures import preprocess
+from mnistkit.pictures.preprocess import read_images, to_mnist
 from PIL import Image
+from strokes import DRAWINGS, draw
 
 INK = draw(DRAWINGS[5], scale=6)
 PAPER = 255 - INK

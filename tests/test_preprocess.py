@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from mnistkit import preprocess
-from mnistkit.errors import InputError
-from mnistkit.golden import golden_digits
-from mnistkit.idx import write_idx
-from mnistkit.preprocess import read_images, to_mnist
-from mnistkit.strokes import DRAWINGS, Drawing, draw
+from mnistkit.artifact.golden import golden_digits
+from mnistkit.common.errors import InputError
+from mnistkit.data.idx import write_idx
+from mnistkit.pictures import preprocess
+from mnistkit.pictures.preprocess import read_images, to_mnist
 from PIL import Image
+from strokes import DRAWINGS, Drawing, draw
 
 Array = npt.NDArray[np.uint8]
 Picture = Image.Image | Array

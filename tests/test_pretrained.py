@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mnistkit.data import Digits
+from mnistkit.data.sets import Digits
 from mnistkit.export.onnx import render_int8
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.quantization import reference
-from mnistkit.source import PRETRAINED, pretrained_accuracies, pretrained_names, resolve
-from mnistkit.training.recipe import recipe_for
+from mnistkit.quantization.store import of_source
+from mnistkit.runs.recipe import recipe_for
+from mnistkit.runs.source import PRETRAINED, pretrained_accuracies, pretrained_names, resolve
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -68,7 +69,7 @@ def test_int8_keeps_the_accuracy(name: str, mnist_test: Digits, tmp_path) -> Non
     from mnistkit.backends.onnxruntime import open_session
 
     source = resolve(name)
-    int8, _ = source.int8()
+    int8, _ = of_source(source)
     (tmp_path / "model.onnx").write_bytes(render_int8(int8))
     session = open_session(tmp_path / "model.onnx", threads=1)
     images, labels = mnist_test.images.numpy(), mnist_test.labels.numpy()

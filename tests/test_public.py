@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import mnistkit
-from mnistkit import backends, errors, export
+from mnistkit import backends, export
+from mnistkit.common import errors
 
 
 def test_the_package() -> None:

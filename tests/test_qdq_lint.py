@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from mnistkit.errors import ArtifactError, MissingError
-from mnistkit.export import qdq_lint, tensorrt_worker
+from mnistkit.common.errors import ArtifactError, MissingError
+from mnistkit.tensorrt import lint as qdq_lint
+from mnistkit.tensorrt import worker as tensorrt_worker
 from onnx import TensorProto, helper
 from qdq_models import Spoiled, qdq_model, qoperator_model
 

@@ -13,16 +13,17 @@ import onnx
 import pytest
 import torch
 from mnistkit import backends
-from mnistkit.artifact import Artifact
-from mnistkit.data import Digits
-from mnistkit.errors import ArtifactError, CheckError, InputError, MissingError, UsageError
+from mnistkit.artifact.folder import Artifact
+from mnistkit.common.errors import ArtifactError, CheckError, InputError, MissingError, UsageError
+from mnistkit.data.sets import Digits
 from mnistkit.export import export
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy import ConvOp, DeployGraph, fold
 from mnistkit.quantization import calibration, qat, reference, store
 from mnistkit.quantization.graph import Int8Conv, Int8Graph, quantize, quantize_weight
-from mnistkit.quantization.quantize import quantize_source, summarize, write_run
-from mnistkit.source import Source, load_run
+from mnistkit.quantization.run import quantize_source, summarize, write_run
+from mnistkit.quantization.store import of_source
+from mnistkit.runs.source import Source, load_run
 from test_nets import trained_like
 
 
@@ -247,7 +248,7 @@ def test_a_quantized_run_keeps_its_accuracy(
 
 
 def test_the_int8_net_survives_its_file(int8_run: Path, images: np.ndarray) -> None:
-    graph, origin = load_run(int8_run).int8()
+    graph, origin = of_source(load_run(int8_run))
     assert origin["images"] == 512
     assert len(origin["sha256"]) == 64
     again = int8_run.with_name("again.safetensors")

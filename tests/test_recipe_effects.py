@@ -12,21 +12,22 @@ from typing import Any
 
 import pytest
 import torch
-from mnistkit.data import Digits, batches
+from mnistkit.data.sets import Digits, batches
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.nets.module import DigitNet
-from mnistkit.source import load_run
-from mnistkit.training import checkpoint, loop
+from mnistkit.runs import checkpoint
+from mnistkit.runs.checkpoint import RunConfig
+from mnistkit.runs.recipe import Recipe
+from mnistkit.runs.source import load_run
+from mnistkit.training import loop
 from mnistkit.training.augment import Augment
-from mnistkit.training.checkpoint import RunConfig
+from mnistkit.training.average import WeightAverage
 from mnistkit.training.distillation import Teacher
 from mnistkit.training.distributed import Workers
-from mnistkit.training.ema import WeightAverage
 from mnistkit.training.metrics import evaluate
 from mnistkit.training.muon import Muon
 from mnistkit.training.optimizers import optimizers_for
-from mnistkit.training.recipe import Recipe
 from mnistkit.training.schedule import one_cycle
 
 SHORT = Recipe(epochs=2, batch_size=64, ema_decay=0.9, peak_lr=0.1)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_nets import graphs
-from mnistkit.artifact import Artifact, FileEntry, file_entry, write_manifest
-from mnistkit.backends.base import check_images
-from mnistkit.errors import ArtifactError, InputError
+from mnistkit.artifact.folder import Artifact, FileEntry, file_entry, write_manifest
+from mnistkit.common.errors import ArtifactError, InputError
+from mnistkit.common.images import check_images
 from mnistkit.quantization import store
 from safetensors import safe_open
 from safetensors.numpy import save

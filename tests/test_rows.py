@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from mnistkit import compare
 from mnistkit.backends.tolerances import SUMS
-from mnistkit.errors import UsageError
-from mnistkit.rows import BenchRow, LeftOut, ReferenceRow, VerifyReport, VerifyRow
+from mnistkit.common.errors import UsageError
+from mnistkit.measure import compare
+from mnistkit.measure.rows import BenchRow, LeftOut, ReferenceRow, VerifyReport, VerifyRow
 
 REFERENCE = ReferenceRow("eager", "fp32", 0.99, 99, 100, None)
 BENCH = BenchRow("c", "int8", "cpu", 1, 1, True, *([1.0] * 9), 3, [1.0, 2.0])

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from damage import with_file
 from mnistkit import backends
-from mnistkit.artifact import Artifact
-from mnistkit.errors import ArtifactError, CheckError
-from mnistkit.golden import Golden, read_golden, write_golden
-from mnistkit.self_check import UncheckedWarning
+from mnistkit.artifact.folder import Artifact
+from mnistkit.artifact.golden import Golden, read_golden, write_golden
+from mnistkit.backends.self_check import UncheckedWarning
+from mnistkit.common.errors import ArtifactError, CheckError
 
 CASES = [
     (backend.name, precision)

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 from mnistkit import backends
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.base import Predictor
-from mnistkit.errors import UsageError
+from mnistkit.common.errors import UsageError
 
 CASES = [
     (b.name, precision, threads)

@@ -9,7 +9,7 @@ import pytest
 from engine_nets import digits, parse_logits, shipped
 from mnistkit.backends.engine import EngineApi
 from mnistkit.export import native
-from mnistkit.source import pretrained_names
+from mnistkit.runs.source import pretrained_names
 from target_programs import (
     AARCH64,
     WASM_LEVELS,

@@ -22,10 +22,11 @@ from engine_nets import (
     tied,
     write_digits,
 )
-from mnistkit.data import Digits
+from mnistkit.data.sets import Digits
 from mnistkit.export import c, native, reference_logits
 from mnistkit.quantization import reference
-from mnistkit.source import resolve
+from mnistkit.quantization.store import of_source
+from mnistkit.runs.source import resolve
 from target_programs import (
     AARCH64,
     TARGETS,
@@ -203,7 +204,7 @@ def test_older_x86(
     x86_program: Path, tmp_path: Path, mnist_test: Digits, name: str, cpu: str, chosen: str
 ) -> None:
     """The shipped nets on real digits: the choice, its bits, and no instruction that it lacks."""
-    deploy, int8 = resolve(name).graph(), resolve(name).int8()[0]
+    deploy, int8 = resolve(name).graph(), of_source(resolve(name))[0]
     images = mnist_test.images[:250].numpy()
     (tmp_path / "int8.mnk").write_bytes(native.render(int8, "int8"))
     (tmp_path / "fp32.mnk").write_bytes(native.render(deploy, "fp32"))

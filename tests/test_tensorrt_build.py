@@ -8,17 +8,19 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from mnistkit.data import Digits
-from mnistkit.errors import ArtifactError, CheckError, UsageError
+from mnistkit.common.errors import ArtifactError, CheckError, UsageError
+from mnistkit.data.sets import Digits
 from mnistkit.export import onnx as onnx_format
-from mnistkit.export import qdq_lint, tensorrt, tensorrt_worker
-from mnistkit.export.tensorrt import BuildOptions
-from mnistkit.gpu import flavor
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy import fold
 from mnistkit.nets.module import DigitNet
 from mnistkit.quantization import calibration
 from mnistkit.quantization.graph import quantize
+from mnistkit.tensorrt import builder as tensorrt
+from mnistkit.tensorrt import flavor
+from mnistkit.tensorrt import lint as qdq_lint
+from mnistkit.tensorrt import worker as tensorrt_worker
+from mnistkit.tensorrt.builder import BuildOptions
 from qdq_models import Spoiled, qdq_model
 from tensorrt_common import real
 

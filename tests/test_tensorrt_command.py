@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from mnistkit.cli import app
-from mnistkit.gpu import probe
+from mnistkit.cli.app import app
+from mnistkit.tensorrt import probe
 from tensorrt_common import real
 from typer.testing import CliRunner
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mnistkit.export import tensorrt_worker
-from mnistkit.gpu import engine, flavor
+from mnistkit.backends.trt import engine
+from mnistkit.tensorrt import flavor
+from mnistkit.tensorrt import worker as tensorrt_worker
 
 SOURCES = [Path(str(module.__file__)) for module in (tensorrt_worker, engine, flavor)]
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 from mnistkit import backends
-from mnistkit.artifact import Artifact, file_entry, write_manifest
-from mnistkit.errors import ArtifactError, MissingError
-from mnistkit.export import export, tensorrt
-from mnistkit.export.tensorrt import BuildOptions
-from mnistkit.gpu import probe
-from mnistkit.gpu.backend import TensorRtBackend
-from mnistkit.gpu.plan import PlanInfo, info_path
-from mnistkit.source import Source
+from mnistkit.artifact.folder import Artifact, file_entry, write_manifest
+from mnistkit.backends.trt.backend import TensorRtBackend
+from mnistkit.common.errors import ArtifactError, MissingError
+from mnistkit.export import export
+from mnistkit.runs.source import Source
+from mnistkit.tensorrt import builder as tensorrt
+from mnistkit.tensorrt import probe
+from mnistkit.tensorrt.builder import BuildOptions
+from mnistkit.tensorrt.plan import PlanInfo, info_path
 from tensorrt_common import NO_RTX, real
 
 pytestmark = pytest.mark.usefixtures("no_gpu_here")
@@ -211,7 +212,7 @@ def test_building_needs_no_pytorch(folder: Path) -> None:
         "import sys\n"
         "sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from mnistkit.export.tensorrt import BuildOptions, build_into\n"
+        "from mnistkit.tensorrt.builder import BuildOptions, build_into\n"
         f"build_into(Path({str(folder)!r}), ['fp16'], BuildOptions('tensorrt_rtx', ('7.5',)))\n"
     )
     done = subprocess.run(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mnistkit.errors import MissingError, UsageError
-from mnistkit.export import tensorrt
-from mnistkit.export.tensorrt import BuildOptions
-from mnistkit.gpu import flavor, probe
+from mnistkit.common.errors import MissingError, UsageError
+from mnistkit.tensorrt import builder as tensorrt
+from mnistkit.tensorrt import flavor, probe
+from mnistkit.tensorrt.builder import BuildOptions
 
 pytestmark = pytest.mark.usefixtures("no_gpu_here")
 

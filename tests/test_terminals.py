@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from mnistkit import report, terminal
-from mnistkit.errors import UsageError
-from mnistkit.golden import golden_digits
-from mnistkit.paths import cache_dir, write_text
+from mnistkit.artifact.golden import golden_digits
+from mnistkit.cli import tables as report
+from mnistkit.common import terminal
+from mnistkit.common.errors import UsageError
+from mnistkit.common.paths import cache_dir, write_text
 from PIL import Image
 
 MNISTKIT = [sys.executable, "-m", "mnistkit"]
@@ -168,9 +169,9 @@ def test_the_cache_of_a_user_without_a_home(
     ("module", "arguments", "code", "message"),
     [
         ("mnistkit", ["predict", "nowhere.png", "--pretrained", "nano"], 2, "cannot be read"),
-        ("mnistkit.engine_library", [], 2, "cannot write"),
+        ("mnistkit.native.engine_library", [], 2, "cannot write"),
         (
-            "mnistkit.training.study",
+            "mnistkit.measure.study",
             ["nano", "--seeds", "1", "--data-dir", "x"],
             3,
             "does not exist",
@@ -199,7 +200,7 @@ def test_every_entry_by_module_is_run_by_the_same_function() -> None:
 
 
 def test_ctrl_c_gives_130() -> None:
-    script = "import time\nfrom mnistkit.terminal import program\n"
+    script = "import time\nfrom mnistkit.common.terminal import program\n"
     script += "def main():\n    print('here', flush=True)\n    time.sleep(60)\nprogram(main)"
     child = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

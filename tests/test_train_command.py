@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnistkit.source import load_run
+from mnistkit.runs.source import load_run
 
 TRAIN = ("-m", "mnistkit", "train", "--dataset", "digits", "--threads", "1")
 PNG = b"\x89PNG"

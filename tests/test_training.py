@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnistkit.data import Digits
-from mnistkit.errors import ArtifactError, CheckError, MissingError, UsageError
+from mnistkit.common.errors import ArtifactError, CheckError, MissingError, UsageError
+from mnistkit.data.sets import Digits
 from mnistkit.nets import zoo
 from mnistkit.nets.module import DigitNet
 from mnistkit.nets.spec import NetSpec
-from mnistkit.source import load_run, resolve
-from mnistkit.training import checkpoint, loop
+from mnistkit.runs import checkpoint
+from mnistkit.runs.checkpoint import RunConfig
+from mnistkit.runs.recipe import Recipe
+from mnistkit.runs.source import load_run, resolve
+from mnistkit.training import loop
 from mnistkit.training.augment import Augment
-from mnistkit.training.checkpoint import RunConfig
-from mnistkit.training.ema import WeightAverage
+from mnistkit.training.average import WeightAverage
 from mnistkit.training.muon import orthogonal
 from mnistkit.training.optimizers import optimizers_for
-from mnistkit.training.recipe import Recipe
 from mnistkit.training.schedule import one_cycle
 
 SHORT = Recipe(epochs=3, batch_size=64, ema_decay=0.9)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from mnistkit import compare
-from mnistkit import verify as verifying
-from mnistkit.artifact import Artifact, file_entry, write_manifest
+from mnistkit.artifact.folder import Artifact, file_entry, write_manifest
 from mnistkit.backends.tolerances import Tolerance
-from mnistkit.data import Digits
-from mnistkit.errors import MissingError
-from mnistkit.references import reference_row
+from mnistkit.common.errors import MissingError
+from mnistkit.data.sets import Digits
+from mnistkit.measure import compare
+from mnistkit.measure import parity as verifying
+from mnistkit.measure.references import reference_row
 from onnx import numpy_helper
 
 ROW = {

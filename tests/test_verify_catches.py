@@ -8,16 +8,17 @@ from types import ModuleType
 
 import pytest
 from damage import with_file
-from mnistkit import backends, cli
-from mnistkit import verify as verifying
-from mnistkit.artifact import Artifact, write_manifest
+from mnistkit import backends
+from mnistkit.artifact.folder import Artifact, write_manifest
 from mnistkit.backends.c import CBackend
-from mnistkit.data import Digits
+from mnistkit.cli import app as cli
+from mnistkit.data.sets import Digits
 from mnistkit.export import c, native, onnx, torchscript
+from mnistkit.measure import parity as verifying
+from mnistkit.measure.rows import VerifyReport
 from mnistkit.nets.spec import NetSpec
 from mnistkit.quantization import store
-from mnistkit.rows import VerifyReport
-from mnistkit.training.checkpoint import load_weights, save_tensors
+from mnistkit.runs.checkpoint import load_weights, save_tensors
 from typer.testing import CliRunner
 from wrong_nets import FLOAT, INT8, float_with, int8_with
 

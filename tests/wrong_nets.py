@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.eager import deploy_graph
 from mnistkit.nets.deploy import ConvOp, DeployGraph
 from mnistkit.quantization import store

@@ -24,7 +24,7 @@ struct Golden {
   [[nodiscard]] std::size_t correct() const noexcept;
 };
 
-/// Reads golden.npz (python/mnistkit/golden.py has its arrays) with the reference logits of that
+/// Reads golden.npz (python/mnistkit/artifact/golden.py has its arrays) with the reference logits of that
 /// precision. Throws `Error(bad_artifact)`.
 [[nodiscard]] Golden parse_golden(std::span<const std::uint8_t> file, Precision precision);
 

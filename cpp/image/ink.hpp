@@ -1,4 +1,4 @@
-// Finding the ink in a picture, as python/mnistkit/ink.py does.
+// Finding the ink in a picture, as python/mnistkit/pictures/ink.py does.
 #pragma once
 
 #include <cstdint>

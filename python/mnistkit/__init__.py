@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnistkit.errors import (
+from mnistkit.common.errors import (
     ArtifactError,
     CheckError,
     InputError,
@@ -46,8 +46,8 @@ def load(
     nobody can mean.
     """
     from mnistkit import backends
-    from mnistkit.artifact import Artifact
-    from mnistkit.threads import check_threads
+    from mnistkit.artifact.folder import Artifact
+    from mnistkit.common.threads import check_threads
 
     check_threads(threads)
     runtime = backends.require(backend)

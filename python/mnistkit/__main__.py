@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mnistkit.terminal import program
+from mnistkit.common.terminal import program
 
 
 def main() -> None:
@@ -15,11 +15,11 @@ def main() -> None:
 def command_line() -> None:
     """Print an SDK path for ``--cmake-dir`` and ``--include-dir``, else run the command line."""
     if sys.argv[1:] in (["--cmake-dir"], ["--include-dir"]):
-        from mnistkit import sdk
+        from mnistkit.native import sdk
 
         print(sdk.cmake_dir() if sys.argv[1] == "--cmake-dir" else sdk.include_dir())
         return
-    from mnistkit.cli import app
+    from mnistkit.cli.app import app
 
     app()
 

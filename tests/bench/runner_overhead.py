@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from mnistkit import backends
-from mnistkit.artifact import Artifact
-from mnistkit.environment import environment
+from mnistkit.artifact.folder import Artifact
+from mnistkit.common.environment import environment
 
 BATCHES = (1, 256)
 

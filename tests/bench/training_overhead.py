@@ -15,16 +15,16 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from mnistkit import data
-from mnistkit.environment import environment
+from mnistkit.common.environment import environment
+from mnistkit.data import sets as data
 from mnistkit.nets import zoo
 from mnistkit.nets.module import DigitNet
+from mnistkit.runs.checkpoint import RunConfig
+from mnistkit.runs.recipe import recipe_for
 from mnistkit.training import devices
-from mnistkit.training.checkpoint import RunConfig
 from mnistkit.training.distributed import ALONE
 from mnistkit.training.loop import _Trainer
 from mnistkit.training.optimizers import optimizers_for
-from mnistkit.training.recipe import recipe_for
 
 
 def main() -> None:

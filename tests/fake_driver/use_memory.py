@@ -11,8 +11,9 @@ import os
 import sys
 
 import numpy as np
-from mnistkit.errors import CheckError
-from mnistkit.gpu import memory, probe
+from mnistkit.backends.trt import memory
+from mnistkit.common.errors import CheckError
+from mnistkit.tensorrt import probe
 
 name = sys.argv[1]
 sys.setdlopenflags(os.RTLD_LAZY)  # pycuda names more driver functions than the fake one has

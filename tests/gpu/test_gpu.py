@@ -1,7 +1,7 @@
 """Everything that needs a GPU: ``make test-gpu``. Skips, with the reason, what cannot run.
 
 Writes one JSON with all figures, ``out/gpu.json`` or what ``$MNISTKIT_GPU_JSON`` names;
-``python -m mnistkit.gpu.check`` does the same without pytest.
+``python -m mnistkit.measure.gpu_check`` does the same without pytest.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mnistkit.errors import MissingError
-from mnistkit.gpu import check, probe
-from mnistkit.gpu.check_parts import PARTS, Setup
+from mnistkit.common.errors import MissingError
+from mnistkit.measure import gpu_check as check
+from mnistkit.measure.gpu_parts import PARTS, Setup
+from mnistkit.tensorrt import probe
 
 pytestmark = pytest.mark.gpu
 ROWS: list[dict[str, Any]] = []

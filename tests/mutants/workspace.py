@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnistkit import engine_library, sdk
-from mnistkit.errors import MissingError
+from mnistkit.common.errors import MissingError
+from mnistkit.native import engine_library, sdk
 
 from mutants import outcome
 from mutants.catalogue import Mutant

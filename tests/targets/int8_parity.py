@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from mnistkit import backends
-from mnistkit.artifact import Artifact
-from mnistkit.errors import MnistkitError
+from mnistkit.artifact.folder import Artifact
+from mnistkit.common.errors import MnistkitError
 
 warnings.simplefilter("ignore")
 

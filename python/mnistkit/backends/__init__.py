@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 
-from mnistkit.backends.base import Backend, Predictor, check_images
-from mnistkit.errors import MissingError, UsageError
+from mnistkit.backends.base import Backend, Predictor
+from mnistkit.common.errors import MissingError, UsageError
+from mnistkit.common.images import check_images
 
 # In the order in which tables list them; the name is the module's, and each module ends in
 # ``BACKEND``, so that naming a backend imports no runtime.

@@ -9,40 +9,13 @@ from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mnistkit import self_check
-from mnistkit.artifact import Artifact
-from mnistkit.backends import process
+from mnistkit.artifact.folder import Artifact
+from mnistkit.backends import process, self_check
 from mnistkit.backends.tolerances import CUDA, Tolerance, Tolerances
-from mnistkit.errors import InputError, UsageError
-from mnistkit.threads import check_threads
-
-Images = NDArray[np.uint8]
-Logits = NDArray[np.float32]
-
-
-def check_images(images: Any) -> Images:
-    """Return images as contiguous uint8 ``(N, 1, 28, 28)``, or raise :class:`InputError`.
-
-    A view that is not contiguous is copied; another dtype or shape is refused, because a float
-    array in 0..1 would be read as a blank picture.
-    """
-    if not isinstance(images, np.ndarray):
-        raise InputError(
-            f"images: got {type(images).__name__}, wanted a numpy array, uint8 (N, 1, 28, 28)"
-        )
-    if images.dtype != np.uint8:
-        raise InputError(
-            f"images: got dtype {images.dtype}, wanted uint8 with 0 = background and 255 = ink; "
-            f"for floats in 0..1: (images * 255).round().astype('uint8')"
-        )
-    if images.ndim != 4 or images.shape[1:] != (1, 28, 28):
-        raise InputError(
-            f"images: got shape {images.shape}, wanted (N, 1, 28, 28); "
-            f"for one picture: images.reshape(1, 1, 28, 28)"
-        )
-    return np.ascontiguousarray(images)
+from mnistkit.common.errors import UsageError
+from mnistkit.common.images import Images, Logits, check_images
+from mnistkit.common.threads import check_threads
 
 
 class Predictor(ABC):
@@ -178,8 +151,8 @@ class Backend(ABC):
         """Load the artifact's model of that precision: its hash is checked, then its answers.
 
         ``threads`` is a number of CPU threads; 0 leaves the choice to the runtime. What
-        :func:`mnistkit.threads.check_threads` refuses is a :class:`UsageError`. ``check`` runs
-        the golden digits: logits that are not the reference's are a :class:`CheckError`.
+        :func:`mnistkit.common.threads.check_threads` refuses is a :class:`UsageError`. ``check``
+        runs the golden digits: logits that are not the reference's are a :class:`CheckError`.
         """
         predictor = self._open(artifact, precision, device, check_threads(threads))
         if check:
@@ -209,11 +182,3 @@ class Backend(ABC):
         if precision in self.cuda_only and kind == "cpu":
             return f"runs {precision} on CUDA alone: use --device cuda"
         return None
-
-
-def check_device(device: str) -> str:
-    """Return ``cpu``, ``cuda`` or ``cuda:N``, or raise :class:`UsageError`."""
-    kind, _, index = device.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
-        raise UsageError(f"device: got {device!r}, wanted cpu, cuda or cuda:N")
-    return device

@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistkit.artifact import Artifact
-from mnistkit.backends.base import Backend, Images, Logits, Predictor
+from mnistkit.artifact.folder import Artifact
+from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import EXACT, SUMS
-from mnistkit.errors import ArtifactError, MissingError
-from mnistkit.threads import usable_cores
+from mnistkit.common.errors import ArtifactError, MissingError
+from mnistkit.common.images import Images, Logits
+from mnistkit.common.threads import usable_cores
 
 _VARIABLE = "CC"
 _COMPILERS = ("cc", "gcc", "clang")

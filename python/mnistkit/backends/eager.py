@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import TORCH
-from mnistkit.backends.torch_common import (
-    TorchPredictor,
-    set_threads,
-    torch_device,
-    torch_missing,
-)
+from mnistkit.backends.torch_common import TorchPredictor, set_threads
+from mnistkit.common.devices import torch_device, torch_missing
 
 if TYPE_CHECKING:
     from mnistkit.nets.deploy import DeployGraph
@@ -45,7 +41,7 @@ def deploy_graph(artifact: Artifact) -> DeployGraph:
     """The fp32 net of the artifact's weights, folded again."""
     from mnistkit.nets.deploy import fold
     from mnistkit.nets.spec import NetSpec
-    from mnistkit.training.checkpoint import load_weights
+    from mnistkit.runs.checkpoint import load_weights
 
     spec = NetSpec.from_dict(artifact.manifest["net"])
     return fold(spec, load_weights(artifact.file(EagerBackend.format, "fp32"), spec))

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistkit import engine_library
-from mnistkit.artifact import Artifact
-from mnistkit.backends.base import Backend, Images, Logits, Predictor
+from mnistkit.artifact.folder import Artifact
+from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import EXACT, SUMS
-from mnistkit.errors import ArtifactError, MissingError, MnistkitError, UsageError
-from mnistkit.threads import MAX_THREADS, check_threads, usable_cores
+from mnistkit.common.errors import ArtifactError, MissingError, MnistkitError, UsageError
+from mnistkit.common.images import Images, Logits
+from mnistkit.common.threads import MAX_THREADS, check_threads, usable_cores
+from mnistkit.native import engine_library
 
 # The numbers of mnistkit_engine_status.
 _ERRORS: dict[int, type[MnistkitError]] = {

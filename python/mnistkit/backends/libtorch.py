@@ -10,24 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from mnistkit import sdk
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends import process
-from mnistkit.backends.base import (
-    Backend,
-    Images,
-    Logits,
-    Predictor,
-    check_device,
-)
+from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import TORCH
-from mnistkit.errors import (
+from mnistkit.common.devices import check_device
+from mnistkit.common.errors import (
     ArtifactError,
     CheckError,
     MissingError,
     MnistkitError,
     UsageError,
 )
+from mnistkit.common.images import Images, Logits
+from mnistkit.native import sdk
 
 # Where the runner measures which of two graphs is faster on a CPU.
 _WARMUP = (1, 16, 256)

@@ -7,16 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mnistkit.artifact import Artifact
-from mnistkit.backends.base import (
-    Backend,
-    Images,
-    Logits,
-    Predictor,
-    check_device,
-)
+from mnistkit.artifact.folder import Artifact
+from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import HALF, SUMS, ties
-from mnistkit.errors import ArtifactError, MissingError
+from mnistkit.common.devices import check_device
+from mnistkit.common.errors import ArtifactError, MissingError
+from mnistkit.common.images import Images, Logits
 
 
 class _OrtPredictor(Predictor):

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends import process
-from mnistkit.backends.base import Backend, Images, Logits, Predictor
+from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import SUMS, ties
-from mnistkit.errors import ArtifactError, UsageError
+from mnistkit.common.errors import ArtifactError, UsageError
+from mnistkit.common.images import Images, Logits
 
 
 class _OpenVinoPredictor(Predictor):

@@ -12,7 +12,7 @@ import sys
 import weakref
 from dataclasses import dataclass, field
 
-from mnistkit.errors import UsageError
+from mnistkit.common.errors import UsageError
 
 
 @dataclass(eq=False)

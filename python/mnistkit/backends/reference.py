@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mnistkit.artifact import Artifact
-from mnistkit.backends.base import Backend, Images, Logits, Predictor
+from mnistkit.artifact.folder import Artifact
+from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import EXACT
+from mnistkit.common.images import Images, Logits
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import Int8Graph
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnistkit.gpu.backend import TensorRtBackend
+from mnistkit.backends.trt.backend import TensorRtBackend
 
 
 class FullTensorRtBackend(TensorRtBackend):

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from mnistkit.backends import process
-from mnistkit.backends.base import Images, Logits, Predictor, check_device
-from mnistkit.errors import MissingError
-
-INSTALL_TORCH = "PyTorch is not installed; install it with: pip install torch"
-
-
-def torch_missing() -> str | None:
-    """The reason why PyTorch cannot be used, or None."""
-    return None if find_spec("torch") else INSTALL_TORCH
-
-
-def torch_device(device: str) -> torch.device:
-    """The torch device, or a :class:`MissingError` where CUDA is asked for and not there."""
-    check_device(device)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise MissingError(
-            f"device {device!r} asked for, but PyTorch sees no CUDA device; check the driver with "
-            f"nvidia-smi, or use --device cpu"
-        )
-    return torch.device(device)
+from mnistkit.backends.base import Predictor
+from mnistkit.common.devices import torch_device
+from mnistkit.common.images import Images, Logits
 
 
 def set_threads(threads: int) -> None:

@@ -6,16 +6,12 @@ import warnings
 
 import torch
 
-from mnistkit.artifact import Artifact
+from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.base import Backend, Predictor
 from mnistkit.backends.tolerances import TORCH
-from mnistkit.backends.torch_common import (
-    TorchPredictor,
-    set_threads,
-    torch_device,
-    torch_missing,
-)
-from mnistkit.errors import ArtifactError
+from mnistkit.backends.torch_common import TorchPredictor, set_threads
+from mnistkit.common.devices import torch_device, torch_missing
+from mnistkit.common.errors import ArtifactError
 
 
 class TorchScriptBackend(Backend):

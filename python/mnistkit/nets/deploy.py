@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistkit.errors import ArtifactError
+from mnistkit.common.errors import ArtifactError
 from mnistkit.nets.spec import (
     INPUT_SHAPE,
     AvgPool,
@@ -26,6 +26,7 @@ from mnistkit.nets.spec import (
     NetSpec,
     ReLU,
     Shape,
+    conv_size,
 )
 
 if TYPE_CHECKING:
@@ -52,10 +53,7 @@ class ConvOp:
     def out_shape(self, shape: Shape) -> Shape:
         """The output's ``(channels, height, width)`` for an input of ``shape``."""
         out, _, kernel, _ = self.weight.shape
-        height, width = (
-            (n + 2 * self.padding - kernel) // self.stride + 1 for n in (shape[1], shape[2])
-        )
-        return out, height, width
+        return out, *conv_size(shape, kernel, self.padding, self.stride)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +132,7 @@ def fold(spec: NetSpec, state: Mapping[str, Tensor]) -> DeployGraph:
     the next convolution where that has no padding; before a padded one the border would need a
     pad value of its own per channel, so there, and where a ReLU follows, the norm stays as a
     depthwise 1x1 convolution. Arithmetic is in float64. Raises
-    :class:`~mnistkit.errors.ArtifactError` where a weight is not finite.
+    :class:`~mnistkit.common.errors.ArtifactError` where a weight is not finite.
     """
     arrays = {key: value.detach().cpu().numpy().astype(np.float64) for key, value in state.items()}
     for key, array in arrays.items():

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mnistkit.errors import SpecError
+from mnistkit.common.errors import SpecError
 
 INPUT_SHAPE = (1, 28, 28)
 CLASSES = 10
@@ -85,6 +85,12 @@ _LAYERS: dict[str, type[Layer]] = {
 Shape = tuple[int, int, int]
 
 
+def conv_size(shape: Sequence[int], kernel: int, padding: int, stride: int) -> tuple[int, int]:
+    """Height and width that a square convolution gives for an input whose last two these are."""
+    height, width = ((n + 2 * padding - kernel) // stride + 1 for n in shape[-2:])
+    return height, width
+
+
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
     """One layer in its place: shapes are ``(channels, height, width)``."""
@@ -101,7 +107,7 @@ class LayerInfo:
 class NetSpec:
     """A named sequence of layers from a ``(1, 28, 28)`` image to 10 logits.
 
-    Raises :class:`~mnistkit.errors.SpecError` where the layers do not fit together.
+    Raises :class:`~mnistkit.common.errors.SpecError` where the layers do not fit together.
     """
 
     name: str
@@ -241,7 +247,7 @@ def _step(layer: Layer, shape: Shape, before: Layer | None, where: str) -> tuple
                     f"{where}: {layer.groups} groups divide neither evenly "
                     f"{channels} input nor {layer.channels} output channels"
                 )
-            side = [(n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in shape[1:]]
+            side = conv_size(shape, layer.kernel, layer.padding, layer.stride)
             if min(side) < 1:
                 raise SpecError(f"{where}: kernel {layer.kernel} is larger than {height}x{width}")
             weights = layer.channels * (channels // layer.groups) * layer.kernel**2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnistkit.errors import UsageError
+from mnistkit.common.errors import UsageError
 from mnistkit.nets.spec import (
     AvgPool,
     BatchNorm,

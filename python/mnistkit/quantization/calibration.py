@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mnistkit.data import Digits
-from mnistkit.errors import CheckError, InputError, UsageError
+from mnistkit.common.errors import CheckError, InputError, UsageError
+from mnistkit.data.sets import Digits
 from mnistkit.nets.deploy import INPUT_SCALE, DeployGraph, MaxPoolOp
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.quantization.graph import QMAX

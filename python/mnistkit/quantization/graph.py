@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistkit.edition import EDITION, REMEDY
-from mnistkit.errors import ArtifactError, CheckError
+from mnistkit.artifact.edition import EDITION, REMEDY
+from mnistkit.common.errors import ArtifactError, CheckError
 from mnistkit.nets.deploy import AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp
 from mnistkit.nets.spec import INPUT_SHAPE, NetSpec
 

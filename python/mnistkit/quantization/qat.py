@@ -18,13 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnistkit.data import Digits, batches
-from mnistkit.errors import CheckError
+from mnistkit.common.errors import CheckError
+from mnistkit.data.sets import Digits, batches
 from mnistkit.nets.deploy import AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp, Op
 from mnistkit.quantization.graph import INPUT_QUANT_SCALE, QMAX, quantize_weight
+from mnistkit.runs.recipe import Recipe
 from mnistkit.training.augment import Augment
+from mnistkit.training.average import WeightAverage
 from mnistkit.training.distillation import Teacher
-from mnistkit.training.recipe import Recipe
+from mnistkit.training.schedule import one_cycle
 
 ProgressHook = Callable[[float, float], None]
 
@@ -141,7 +143,8 @@ def fine_tune(
     al. 2015). What is returned is the mean of the weights over the last steps. Raises
     :class:`CheckError` where the loss is not finite.
     """
-    student, mean = Student(graph, ranges), Student(graph, ranges)
+    student = Student(graph, ranges)
+    mean = WeightAverage(student, settings.average)
     teacher = Teacher(graph, settings.temperature)
     augment = Augment(_gentle(recipe), torch.device("cpu"))
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr)
@@ -152,24 +155,21 @@ def fine_tune(
         for rows in batches(len(train_set), settings.batch_size, generator):
             images = augment(train_set.images[rows], generator)
             loss = teacher.loss(student(images), images)
-            rate = settings.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+            rate = one_cycle(step, steps, settings.lr, warmup=0.0)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            mean.update(step)
             step += 1
-            decay = min(settings.average, step / (step + 10))
-            with torch.no_grad():
-                for target, current in zip(mean.parameters(), student.parameters(), strict=True):
-                    target.lerp_(current, 1 - decay)
             if step % 50 == 0 or step == steps:
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     raise CheckError(f"fine-tuning: the loss became {value} in step {step}")
                 if on_step is not None:
                     on_step(step / steps, value)
-    return mean.graph()
+    return mean.average.graph()
 
 
 def _gentle(recipe: Recipe) -> Recipe:

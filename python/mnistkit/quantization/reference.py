@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistkit.backends.base import Logits, check_images
+from mnistkit.common.images import Logits, check_images
+from mnistkit.nets.spec import conv_size
 from mnistkit.quantization.graph import (
     QMAX,
     Int8AvgPool,
@@ -34,11 +35,11 @@ def requantize(
 
 def conv_accumulate(op: Int8Conv, values: Integers) -> Integers:
     """The int32 accumulators ``(N, out, h, w)`` of ``(N, in, h, w)``, bias included."""
-    count, channels, height, width = values.shape
+    count, channels = values.shape[:2]
     out, per_group, kernel, _ = op.weight.shape
     pad, step = op.padding, op.stride
     padded = np.pad(values, ((0, 0), (0, 0), (pad, pad), (pad, pad))).astype(np.float32)
-    rows, columns = ((n + 2 * pad - kernel) // step + 1 for n in (height, width))
+    rows, columns = conv_size(values.shape, kernel, pad, step)
     weight = op.weight.reshape(op.groups, out // op.groups, per_group, kernel, kernel)
     # Every product and partial sum is an integer below 2^24, so float32 is exact, and fast.
     sums = np.zeros((count, op.groups, out // op.groups, rows * columns), np.float32)

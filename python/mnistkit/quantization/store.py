@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mnistkit.edition import check_edition
-from mnistkit.errors import ArtifactError, MissingError
+from mnistkit.artifact.edition import check_edition
+from mnistkit.common.errors import ArtifactError, MissingError
+from mnistkit.common.paths import write_bytes
 from mnistkit.nets.spec import NetSpec
-from mnistkit.paths import write_bytes
 from mnistkit.quantization.graph import Int8AvgPool, Int8Conv, Int8Graph, Int8MaxPool, Int8Op
+from mnistkit.runs.source import INT8, Source
 
 _VERSION = 1  # of the file; the edition of the int8 definition stands beside it
 _ARRAYS = {"weight": np.int8, "bias": np.int32, "weight_scale": np.float32}
@@ -77,6 +78,16 @@ def read(path: Path) -> tuple[Int8Graph, dict[str, Any]]:
         return Int8Graph(spec, ops, edition), origin
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
+
+
+def of_source(source: Source) -> tuple[Int8Graph, dict[str, Any]]:
+    """A trained net's int8 net and how it was made; :class:`MissingError` where there is none."""
+    if not source.quantized:
+        raise MissingError(
+            f"{source.name!r} has no int8 net; make one with: "
+            f"mnistkit quantize {source.path} --out {source.path}-int8"
+        )
+    return read(source.path / INT8)
 
 
 def _op(entry: dict[str, Any], arrays: Mapping[str, Any]) -> Int8Op:

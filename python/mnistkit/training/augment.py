@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnistkit.training.recipe import Recipe
+from mnistkit.runs.recipe import Recipe
 
 _SIDE = 28
 

@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from mnistkit.backends.torch_common import torch_device
+from mnistkit.common.devices import torch_device
 
 
 def choose(device: str = "auto", threads: int = 0, local_rank: int = 0) -> str:

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mnistkit.errors import UsageError
+from mnistkit.common.errors import UsageError
 
 
 @dataclass(frozen=True)

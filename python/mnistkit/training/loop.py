@@ -13,18 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnistkit.data import Digits, batches
-from mnistkit.environment import versions
-from mnistkit.errors import ArtifactError, CheckError, UsageError
+from mnistkit.common.environment import versions
+from mnistkit.common.errors import ArtifactError, CheckError, UsageError
+from mnistkit.common.paths import write_text
+from mnistkit.data.sets import Digits, batches
 from mnistkit.nets.module import DigitNet
-from mnistkit.paths import write_text
-from mnistkit.source import resolve
-from mnistkit.training import checkpoint
+from mnistkit.runs import checkpoint
+from mnistkit.runs.checkpoint import RunConfig
+from mnistkit.runs.source import resolve
 from mnistkit.training.augment import Augment
-from mnistkit.training.checkpoint import RunConfig
+from mnistkit.training.average import WeightAverage
 from mnistkit.training.distillation import Teacher
 from mnistkit.training.distributed import ALONE, Workers, joined
-from mnistkit.training.ema import WeightAverage
 from mnistkit.training.metrics import evaluate
 from mnistkit.training.optimizers import momentum_of, optimizers_for, restore_momentum
 from mnistkit.training.schedule import one_cycle

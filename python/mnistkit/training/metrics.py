@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnistkit.data import Digits
+from mnistkit.data.sets import Digits
 
 
 @dataclass(frozen=True)

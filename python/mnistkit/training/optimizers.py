@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from mnistkit.nets.module import DigitNet
+from mnistkit.runs.recipe import Recipe
 from mnistkit.training.muon import Muon
-from mnistkit.training.recipe import Recipe
 
 _MUON_MOMENTUM = 0.95
 _BUFFER = "momentum_buffer"  # the name that PyTorch's SGD gives it

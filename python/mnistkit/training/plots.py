@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mnistkit.data import Digits
+from mnistkit.common.paths import replacing
+from mnistkit.data.sets import Digits
 from mnistkit.nets.deploy_module import DeployNet
-from mnistkit.paths import replacing
-from mnistkit.source import load_run
-from mnistkit.training import checkpoint
+from mnistkit.runs import checkpoint
+from mnistkit.runs.source import load_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,8 +13,7 @@ help:
 	@echo "make setup | run | test | mutants | lint | bench | verify-avx2 | test-old-onnx | test-gpu | clean   (see README.md)"
 
 setup: $(READY)
-	@$(MNISTKIT) build-runner
-	@$(BIN)/python -m mnistkit.native.engine_library
+	@$(BIN)/python -m mnistkit.native
 
 # uv where it installs, pip where it does not; versions come from constraints.txt.
 $(READY): pyproject.toml constraints.txt CMakeLists.txt

@@ -18,7 +18,7 @@ from mnistkit.common import cpu
 from mnistkit.common.errors import MissingError
 from mnistkit.data import sets as data
 from mnistkit.export import export
-from mnistkit.native import engine_library
+from mnistkit.native.library import ENGINE
 from mnistkit.nets import zoo
 from mnistkit.quantization.run import quantize_source, write_run
 from mnistkit.runs.checkpoint import RunConfig
@@ -100,7 +100,7 @@ def no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def api() -> EngineApi:
     """The engine's C functions."""
     try:
-        library = engine_library.engine_library() or engine_library.build_engine()
+        library = ENGINE.find() or ENGINE.build()
     except MissingError as error:
         pytest.skip(str(error))
     return engine.api(library)

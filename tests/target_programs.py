@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from engine_nets import Array, c_defines, write_digits
 from mnistkit.export import c
-from mnistkit.native import sdk
+from mnistkit.native import source
 from mnistkit.quantization.graph import Int8Graph
 
 TARGETS = Path(__file__).parent / "targets"
@@ -47,7 +47,7 @@ def execute(*command: str | Path, **options: object) -> subprocess.CompletedProc
 
 def engine_program(tree: Path, compiler: str, *options: str) -> Path:
     """tests/targets/engine_digits.cpp with the engine, linked statically, for another machine."""
-    root = sdk.source_dir()
+    root = source.source_dir()
     off = [f"-DMNISTKIT_{part}=OFF" for part in ("BUILD_RUNNER", "BUILD_APPS", "INSTALL")]
     cross = [f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Release"]
     execute("cmake", "-S", root, "-B", tree, *cross, *options, *off)
@@ -99,14 +99,14 @@ def _zig(*arguments: str | Path) -> None:
 def wasm_module(level: str, folder: Path) -> Path:
     """tests/targets/engine_digits.cpp with the engine, as WebAssembly of that level."""
     pytest.importorskip("ziglang")
-    root, flags = sdk.source_dir() / "cpp", WASM_LEVELS[level][0]
+    root, flags = source.source_dir() / "cpp", WASM_LEVELS[level][0]
     sources = [TARGETS / "engine_digits.cpp", *(root / "engine").rglob("*.cpp")]
     common = ["-target", "wasm32-wasi", "-std=c++20", "-O2", "-ffp-contract=off"]
     common += ["-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-Werror"]
     objects = []
-    for source in (one for one in sources if one.stem not in _NEEDS_A_CPU):
-        objects.append(folder / f"{source.stem}.o")
-        include = ["-I", root / "include", "-c", source, "-o", objects[-1]]
+    for file in (one for one in sources if one.stem not in _NEEDS_A_CPU):
+        objects.append(folder / f"{file.stem}.o")
+        include = ["-I", root / "include", "-c", file, "-o", objects[-1]]
         _zig("c++", *common, *flags, *include)
     module = folder / "digits.wasm"
     _zig("cc", "-target", "wasm32-wasi", "-s", *objects, "-o", module)

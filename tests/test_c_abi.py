@@ -16,7 +16,7 @@ from cpp_build import ROOT, need_compiler, run, tool
 from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.libtorch import _api, _Options
 from mnistkit.common.errors import UsageError
-from mnistkit.native import sdk
+from mnistkit.native.library import RUNNER
 
 PROGRAM = ROOT / "tests" / "data" / "c_abi.c"
 INCLUDE = ROOT / "cpp" / "include"
@@ -27,7 +27,7 @@ SIZE = ctypes.sizeof(_Options)
 def library() -> Path:
     need_compiler()
     tool("cmake")
-    return sdk.runner_library() or sdk.build_runner()
+    return RUNNER.find() or RUNNER.build()
 
 
 def headers(folder: Path, name: str) -> Path:

@@ -22,7 +22,7 @@ import test_engine
 from cpp_build import ROOT, build, run, tool
 from engine_nets import Array, digits, graphs, mnk, pictures, shipped
 from mnistkit.export import c, native
-from mnistkit.native import sdk
+from mnistkit.native import source
 from mnistkit.quantization import reference
 from mnistkit.quantization.graph import Int8Conv, Int8Graph
 
@@ -75,7 +75,7 @@ def need(name: str, package: str) -> str:
 
 def consumer(tree: Path, flags: str, *options: str, targets: Iterable[str] = ()) -> Path:
     """The consumer project, compiled with these flags of its own."""
-    settings = [f"-Dmnistkit_DIR={sdk.cmake_dir()}", f"-DCMAKE_CXX_FLAGS={flags}"]
+    settings = [f"-Dmnistkit_DIR={source.cmake_dir()}", f"-DCMAKE_CXX_FLAGS={flags}"]
     commands = ["-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", f"-DCMAKE_C_FLAGS={flags}"]
     return build(CONSUMER, tree, [*settings, *commands, *options], tuple(targets))
 
@@ -180,7 +180,7 @@ def test_fast_math(fast_tree: Path, tmp_path: Path) -> None:
 def test_mnistkits_flags_come_last(fast_tree: Path) -> None:
     """Also in a unity build each source of the engine is compiled alone, with its own flags."""
     commands = json.loads((fast_tree / "compile_commands.json").read_text())
-    sources = Path(sdk.source_dir(), "cpp", "engine").resolve()
+    sources = Path(source.source_dir(), "cpp", "engine").resolve()
     engine = [entry for entry in commands if sources in Path(entry["file"]).resolve().parents]
     names = {Path(entry["file"]).name for entry in engine}
     assert {"engine.cpp", "portable.cpp", "cpu.cpp", "avx2.cpp", "avx512_vnni.cpp"} <= names
@@ -277,7 +277,7 @@ def test_rounding(flags: str, tmp_path: Path) -> None:
 def test_other_floats_are_refused(language: str, tmp_path: Path) -> None:
     """As if the compiler said that its float has 53 bits."""
     compiler = need("g++" if language == "c++" else "gcc", "g++")
-    source = Path(sdk.source_dir()) / "cpp" / "engine" / "plan.cpp"
+    source = Path(source.source_dir()) / "cpp" / "engine" / "plan.cpp"
     standard = "-std=c++20"
     if language == "c":
         source, standard = tmp_path / "model.c", "-std=c99"

@@ -16,7 +16,7 @@ from mnistkit.artifact.folder import Artifact
 from mnistkit.artifact.golden import write_golden
 from mnistkit.common.errors import MnistkitError
 from mnistkit.export import format_module
-from mnistkit.native import sdk
+from mnistkit.native.library import RUNNER
 from wrong_nets import FLOAT, INT8, float_with, int8_with
 
 Damage = Callable[[Artifact, Path], Path]
@@ -121,9 +121,9 @@ def loader(request: pytest.FixtureRequest, raw: Path) -> tuple[str, Load]:
         return "native", lambda folder, precision: program(
             [str(built)], folder, [str(raw), precision]
         )
-    runner = sdk.runner_program()
+    runner = RUNNER.program("mnistkit-run")
     if runner is None:
-        pytest.skip(str(sdk.runner_missing()))
+        pytest.skip(str(RUNNER.missing()))
     tail = ["--format", "raw", "--precision"]
     return "torchscript", lambda folder, precision: program(
         [str(runner)], folder, [str(raw), *tail, precision]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from mnistkit.backends.engine import EngineApi
-from mnistkit.cli import doctor
-from mnistkit.cli import tables as report
+from mnistkit.cli import doctor, tables
 from mnistkit.common import cpu
+from mnistkit.native.library import ENGINE
 from test_cpu import CORTEX_A72, ZEN3, ZEN5, arm, x86
 
 KERNELS = "MNISTKIT_KERNELS"
@@ -18,7 +18,7 @@ def lines(here: cpu.Cpu) -> dict[str, str]:
     """The table on int8, first column to second, for a CPU on this machine's libraries."""
     figures = doctor.examine()
     figures["cpu"] = here.figures()
-    made = {one.title: one for one in report.doctor_tables(figures)}["int8 on this CPU"]
+    made = {one.title: one for one in tables.doctor_tables(figures)}["int8 on this CPU"]
     return dict(zip(*(map(str, column.cells) for column in made.columns), strict=True))
 
 
@@ -90,7 +90,7 @@ def test_an_engine_that_is_not_there_is_no_crash(
     assert "cannot be loaded" in doctor.engine_kernels()["reason"]
     monkeypatch.delenv("MNISTKIT_ENGINE_LIBRARY")
     monkeypatch.setenv("MNISTKIT_CACHE", str(tmp_path))
-    if doctor.engine_library.engine_library() is None:  # it is not inside the package either
+    if ENGINE.find() is None:  # it is not inside the package either
         assert "compile it with" in doctor.engine_kernels()["reason"]
 
 

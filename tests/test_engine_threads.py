@@ -20,7 +20,7 @@ from mnistkit.common.errors import MissingError, UsageError
 from mnistkit.common.threads import MAX_THREADS, usable_cores
 from mnistkit.measure import latency as bench
 from mnistkit.measure.roofline import Roofline
-from mnistkit.native import engine_library
+from mnistkit.native.library import ENGINE
 
 SIZES = (0, 1, 15, 17, 255, 257, 1000)
 HEADER = ROOT / "cpp" / "include" / "mnistkit" / "engine.h"
@@ -120,7 +120,7 @@ import numpy as np
 from pathlib import Path
 from mnistkit.backends.engine import EngineApi
 from mnistkit.common.errors import UsageError
-api = EngineApi(Path({str(engine_library.engine_library())!r}))
+api = EngineApi(Path({str(ENGINE.find())!r}))
 predictor = api.open(Path({str(tmp_path / "model.mnk")!r}), threads=3)
 images = np.zeros((200, 1, 28, 28), np.uint8)
 wanted = predictor.logits(images)
@@ -170,7 +170,7 @@ import os, resource
 from pathlib import Path
 from mnistkit.backends.engine import EngineApi
 from mnistkit.common.errors import MissingError
-api = EngineApi(Path({str(engine_library.engine_library())!r}))
+api = EngineApi(Path({str(ENGINE.find())!r}))
 pages = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 limit = pages + 20 * resource.getrlimit(resource.RLIMIT_STACK)[0]
 before = len(os.listdir("/proc/self/task"))
@@ -312,7 +312,7 @@ def test_bench_uses_them(artifact: Artifact, monkeypatch: pytest.MonkeyPatch, th
 
 @on_linux
 def test_what_the_library_exports_and_needs(api: EngineApi) -> None:
-    library = engine_library.engine_library()
+    library = ENGINE.find()
     assert library
     told = run(tool("nm"), "-D", "--defined-only", library)
     declared = set(re.findall(r"\b(mnistkit_engine_\w+)\(", HEADER.read_text()))
@@ -347,7 +347,7 @@ def test_a_build_without_threads(tmp_path: Path) -> None:
     off = [f"-DMNISTKIT_{part}=OFF" for part in ("BUILD_RUNNER", "BUILD_APPS", "INSTALL")]
     options = [*off, "-DMNISTKIT_ENGINE_THREADS=OFF", "-DMNISTKIT_WARNINGS_AS_ERRORS=ON"]
     tree = build(ROOT, BUILD / "engine-no-threads", options, ["mnistkit_engine"])
-    library = next(tree.rglob(engine_library.NAME))
+    library = next(tree.rglob(ENGINE.file))
     assert "pthread" not in run(tool("nm"), "-D", library)
     api = EngineApi(library)
     with pytest.raises(MissingError, match="threads: got 2, and this build of the engine has none"):

@@ -65,8 +65,9 @@ def check(tree: Path, artifact: Artifact, tmp_path: Path) -> None:
 def sdk_paths(site: Path) -> list[Path]:
     """What the package itself says, with nothing but the wheel on its path."""
     code = (
-        f"import sys; sys.path.insert(0, {str(site)!r}); import mnistkit; from mnistkit import sdk;"
-        f"print(sdk.cmake_dir()); print(sdk.include_dir())"
+        f"import sys; sys.path.insert(0, {str(site)!r}); import mnistkit;"
+        f"from mnistkit.native import source;"
+        f"print(source.cmake_dir()); print(source.include_dir())"
     )
     return [Path(line) for line in run(sys.executable, "-S", "-c", code).splitlines()]
 

@@ -169,7 +169,7 @@ def test_the_cache_of_a_user_without_a_home(
     ("module", "arguments", "code", "message"),
     [
         ("mnistkit", ["predict", "nowhere.png", "--pretrained", "nano"], 2, "cannot be read"),
-        ("mnistkit.native.engine_library", [], 2, "cannot write"),
+        ("mnistkit.native", ["engine"], 2, "cannot write"),
         (
             "mnistkit.measure.study",
             ["nano", "--seeds", "1", "--data-dir", "x"],

@@ -15,9 +15,9 @@ def main() -> None:
 def command_line() -> None:
     """Print an SDK path for ``--cmake-dir`` and ``--include-dir``, else run the command line."""
     if sys.argv[1:] in (["--cmake-dir"], ["--include-dir"]):
-        from mnistkit.native import sdk
+        from mnistkit.native import source
 
-        print(sdk.cmake_dir() if sys.argv[1] == "--cmake-dir" else sdk.include_dir())
+        print(source.cmake_dir() if sys.argv[1] == "--cmake-dir" else source.include_dir())
         return
     from mnistkit.cli.app import app
 

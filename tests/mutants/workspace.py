@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mnistkit.common.errors import MissingError
-from mnistkit.native import engine_library, sdk
+from mnistkit.native.library import ENGINE, RUNNER
 
 from mutants import outcome
 from mutants.catalogue import Mutant
@@ -75,7 +75,7 @@ class Workspace:
         self._environment()
         self._engine = self._pristine()
         try:  # compiled from the same sources; to compile it here would take minutes
-            self._runner = sdk.runner_library()
+            self._runner = RUNNER.find()
         except MissingError:
             self._runner = None
 
@@ -190,9 +190,9 @@ class Workspace:
         if data := os.environ.get("MNISTKIT_DATA"):
             environment["MNISTKIT_DATA"] = str(Path(data).resolve())
         if library or self._engine:
-            environment[engine_library.LIBRARY_VARIABLE] = str(library or self._engine)
+            environment[ENGINE.variable] = str(library or self._engine)
         if self._runner:
-            environment[sdk.LIBRARY_VARIABLE] = str(self._runner)
+            environment[RUNNER.variable] = str(self._runner)
         options = ["-q", "--tb=short", "-p", "no:cacheprovider", "-p", "mutants.outcome"]
         if first:
             options.append("-x")

@@ -18,7 +18,7 @@ from mnistkit.backends.tolerances import EXACT, SUMS
 from mnistkit.common.errors import ArtifactError, MissingError, MnistkitError, UsageError
 from mnistkit.common.images import Images, Logits
 from mnistkit.common.threads import MAX_THREADS, check_threads, usable_cores
-from mnistkit.native import engine_library
+from mnistkit.native.library import ENGINE
 
 # The numbers of mnistkit_engine_status.
 _ERRORS: dict[int, type[MnistkitError]] = {
@@ -48,8 +48,7 @@ class EngineApi:
             library = ctypes.CDLL(str(path))
         except OSError as error:
             raise MissingError(
-                f"{path}: cannot be loaded: {error}; compile it again with: "
-                f"{engine_library.BUILD_COMMAND}"
+                f"{path}: cannot be loaded: {error}; compile it again with: {ENGINE.command}"
             ) from error
         pointer, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
 
@@ -269,16 +268,16 @@ class EngineBackend(Backend):
 
     def available(self) -> str | None:
         """None where the library is in the wheel or was compiled."""
-        return engine_library.engine_missing()
+        return ENGINE.missing()
 
     def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Open the artifact's file with ``$MNISTKIT_KERNELS``, or the best kernels there are.
 
         ``threads`` 0 takes one for each core that this process may use.
         """
-        library = engine_library.engine_library()
+        library = ENGINE.find()
         if library is None:
-            raise MissingError(str(engine_library.engine_missing()))
+            raise MissingError(str(ENGINE.missing()))
         return api(library).open(artifact.file(self.format, precision), threads=threads)
 
 

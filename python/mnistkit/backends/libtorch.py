@@ -23,7 +23,7 @@ from mnistkit.common.errors import (
     UsageError,
 )
 from mnistkit.common.images import Images, Logits
-from mnistkit.native import sdk
+from mnistkit.native.library import RUNNER
 
 # Where the runner measures which of two graphs is faster on a CPU.
 _WARMUP = (1, 16, 256)
@@ -68,7 +68,7 @@ class _Api:
             library = ctypes.CDLL(str(path))
         except OSError as error:
             raise MissingError(
-                f"{path}: cannot be loaded: {error}; compile it again with: {sdk.BUILD_COMMAND}"
+                f"{path}: cannot be loaded: {error}; compile it again with: {RUNNER.command}"
             ) from error
         process.here.runtimes.add("torch")
         self.last_error = library.mnistkit_last_error
@@ -156,13 +156,13 @@ class LibtorchBackend(Backend):
 
     def available(self) -> str | None:
         """None where the runner is compiled for the PyTorch of this environment."""
-        return sdk.runner_missing()
+        return RUNNER.missing()
 
     def _open(self, artifact: Artifact, precision: str, device: str, threads: int) -> Predictor:
         """Open the artifact folder; the runner checks the file's hash."""
-        library = sdk.runner_library()
+        library = RUNNER.find()
         if library is None:
-            raise MissingError(str(sdk.runner_missing()))
+            raise MissingError(str(RUNNER.missing()))
         artifact.file(self.format, precision)
         api = _api(library)
         options = _Options()

@@ -12,7 +12,7 @@ from mnistkit.common.cpu import this_cpu
 from mnistkit.common.environment import environment
 from mnistkit.common.errors import MissingError, MnistkitError
 from mnistkit.data.sets import search_path
-from mnistkit.native import engine_library
+from mnistkit.native.library import ENGINE
 from mnistkit.runs.source import pretrained_names
 
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "pycuda")
@@ -51,9 +51,9 @@ def engine_kernels() -> dict[str, Any]:
     not compiled, or ``$MNISTKIT_KERNELS`` names a set that is unknown or not for this CPU.
     """
     try:
-        library = engine_library.engine_library()
+        library = ENGINE.find()
         if library is None:
-            raise MissingError(str(engine_library.engine_missing()))
+            raise MissingError(str(ENGINE.missing()))
         sets = engine.api(library).kernels()
     except MissingError as error:
         return {"chosen": None, "reason": str(error), "sets": []}

@@ -86,6 +86,6 @@ def build_runner(
     Needs a C++20 compiler and CMake, no CUDA toolkit. The library goes to the user's cache.
     """
     with session(quiet, verbose) as console:
-        from mnistkit.native import sdk
+        from mnistkit.native.library import RUNNER
 
-        console.result(f"runner: {sdk.build_runner(jobs=jobs, verbose=verbose)}")
+        console.result(f"runner: {RUNNER.build(jobs=jobs, verbose=verbose)}")

@@ -11,7 +11,7 @@ import numpy as np
 from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.engine import api
 from mnistkit.common.errors import MissingError
-from mnistkit.native import engine_library
+from mnistkit.native.library import ENGINE
 
 _STEPS = 200_000  # about a millisecond, beside which a call is nothing
 _SLICE_S = 0.01
@@ -26,9 +26,9 @@ class Roofline:
     """
 
     def __init__(self, artifact: Artifact, precision: str) -> None:
-        library = engine_library.engine_library()
+        library = ENGINE.find()
         if library is None:
-            raise MissingError(f"--roofline needs the engine: {engine_library.engine_missing()}")
+            raise MissingError(f"--roofline needs the engine: {ENGINE.missing()}")
         self._api = api(library)
         self._predictor = self._api.open(artifact.file("native", precision))
         self._index = [one.name for one in self._api.kernels()].index(self._predictor.kernels)

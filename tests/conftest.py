@@ -17,7 +17,7 @@ from mnistkit.backends.engine import EngineApi
 from mnistkit.common import cpu
 from mnistkit.common.errors import MissingError
 from mnistkit.data import sets as data
-from mnistkit.export import export
+from mnistkit.export.writer import export
 from mnistkit.native.library import ENGINE
 from mnistkit.nets import zoo
 from mnistkit.quantization.run import quantize_source, write_run
@@ -55,18 +55,20 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def digits_train() -> data.Digits:
+def digits_train() -> data.ImageSet:
     return data.load("digits", "train")
 
 
 @pytest.fixture(scope="session")
-def digits_test() -> data.Digits:
+def digits_test() -> data.ImageSet:
     return data.load("digits", "test")
 
 
 @pytest.fixture(scope="session")
 def run(
-    tmp_path_factory: pytest.TempPathFactory, digits_train: data.Digits, digits_test: data.Digits
+    tmp_path_factory: pytest.TempPathFactory,
+    digits_train: data.ImageSet,
+    digits_test: data.ImageSet,
 ) -> Path:
     """A small net, trained for a few seconds on scikit-learn's digits."""
     folder = tmp_path_factory.mktemp("runs") / "small"
@@ -82,7 +84,7 @@ def source(run: Path) -> Source:
 
 @pytest.fixture(scope="session")
 def artifact(
-    source: Source, digits_train: data.Digits, tmp_path_factory: pytest.TempPathFactory
+    source: Source, digits_train: data.ImageSet, tmp_path_factory: pytest.TempPathFactory
 ) -> Artifact:
     """The artifact of ``run``, every format and precision; tests that damage it copy it first."""
     folder = tmp_path_factory.mktemp("artifact")
@@ -107,13 +109,13 @@ def api() -> EngineApi:
 
 
 @pytest.fixture(scope="session")
-def images(digits_test: data.Digits) -> np.ndarray:
+def images(digits_test: data.ImageSet) -> np.ndarray:
     """64 real digits, uint8 (64, 1, 28, 28)."""
     return digits_test.images[:64].numpy()
 
 
 @pytest.fixture(scope="session")
-def mnist_test() -> data.Digits:
+def mnist_test() -> data.ImageSet:
     """MNIST's 10,000 test images; skips where they are not on disk."""
     try:
         return data.load("mnist", "test", download=False)

@@ -19,7 +19,7 @@ import numpy as np
 from mnistkit.artifact.folder import Artifact
 from mnistkit.backends.onnxruntime import open_session
 from mnistkit.data import sets as data
-from mnistkit.export import export
+from mnistkit.export.writer import export
 from mnistkit.runs.source import pretrained
 
 # Version and its Python, oldest first. 0.4.0 (May 2019) is the first that reads IR 4.

@@ -16,7 +16,7 @@ from mnistkit import backends
 from mnistkit.artifact.folder import Artifact, newest
 from mnistkit.artifact.golden import golden_digits
 from mnistkit.common.errors import ArtifactError, MissingError, UsageError
-from mnistkit.export import export, reference_logits
+from mnistkit.export.writer import export, reference_logits
 from mnistkit.runs.source import Source, load_run
 
 
@@ -179,7 +179,7 @@ def test_a_full_disk_leaves_nothing_half_written(run: Path, tmp_path: Path) -> N
     """The kernel refuses to let any file grow past 20 kB, as a full disk would."""
     script = (
         "import resource, signal, sys; from pathlib import Path;"
-        "from mnistkit.export import export; from mnistkit.runs.source import load_run;"
+        "from mnistkit.export.writer import export; from mnistkit.runs.source import load_run;"
         "from mnistkit.common.errors import UsageError;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "source = load_run(Path(sys.argv[1]));"

@@ -10,7 +10,7 @@ from mnistkit.artifact.folder import Artifact
 from mnistkit.cli import app as cli
 from mnistkit.cli import tables as report
 from mnistkit.common.errors import CheckError, UsageError
-from mnistkit.export import export
+from mnistkit.export.writer import export
 from mnistkit.measure import latency as benching
 from mnistkit.runs.source import Source
 from typer.testing import CliRunner

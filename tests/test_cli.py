@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mnistkit.artifact.folder import Artifact
 from mnistkit.artifact.golden import golden_digits
-from mnistkit.export import export
+from mnistkit.export.writer import export
 from mnistkit.runs.source import Source
 from PIL import Image
 

@@ -120,10 +120,10 @@ def test_the_program_reads_what_predict_reads(
     told = json.loads(run(tree / "cpp/apps/mnistkit-run", artifact.path, *files, "--json"))
     with open_model(str(artifact.path), "torchscript", "fp32") as predictor:
         wanted = [row for rows in predict_files(predictor, files) for row in rows]
-    assert [row["label"] for row in told["predictions"]] == [row["digit"] for row in wanted]
+    assert [row["label"] for row in told["predictions"]] == [row.digit for row in wanted]
     for found, row in zip(told["predictions"], wanted, strict=True):
-        assert found["probability"] == pytest.approx(row["confidence"], abs=1e-4)
-    assert [row["digit"] for row in wanted[:5]] == labels[:5].tolist()
+        assert found["probability"] == pytest.approx(row.confidence, abs=1e-4)
+    assert [row.digit for row in wanted[:5]] == labels[:5].tolist()
 
 
 def test_the_camera_example(tree: Path, artifact: Artifact, tmp_path: Path) -> None:

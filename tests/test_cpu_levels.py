@@ -23,7 +23,7 @@ from mnistkit import backends
 from mnistkit.artifact.edition import EditionWarning
 from mnistkit.backends.difference import difference_faults
 from mnistkit.backends.engine import EngineApi
-from mnistkit.export import export
+from mnistkit.export.writer import export
 from mnistkit.quantization import reference, store
 from mnistkit.quantization.graph import Int8Graph
 from mnistkit.quantization.run import copy_run

@@ -15,7 +15,7 @@ from damage import with_file
 from mnistkit.artifact.folder import Artifact
 from mnistkit.artifact.golden import write_golden
 from mnistkit.common.errors import MnistkitError
-from mnistkit.export import format_module
+from mnistkit.export.writer import format_module
 from mnistkit.native.library import RUNNER
 from wrong_nets import FLOAT, INT8, float_with, int8_with
 

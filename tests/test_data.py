@@ -114,7 +114,7 @@ def test_auto_falls_back_to_digits_with_a_warning(
     assert digits.name == "digits"
 
 
-def test_digits_are_framed_as_mnist_is(digits_test: data.Digits) -> None:
+def test_digits_are_framed_as_mnist_is(digits_test: data.ImageSet) -> None:
     images = digits_test.images
     assert images.shape[1:] == (1, 28, 28)
     assert images[:, :, :4].max() == 0
@@ -123,10 +123,10 @@ def test_digits_are_framed_as_mnist_is(digits_test: data.Digits) -> None:
 
 
 def test_the_hold_out_is_the_last_images_and_the_rest_are_the_others(
-    digits_train: data.Digits,
+    digits_train: data.ImageSet,
 ) -> None:
     count = len(digits_train)
-    numbered = data.Digits("n", digits_train.images, torch.arange(count))
+    numbered = data.ImageSet("n", digits_train.images, torch.arange(count))
     rest, held = numbered.hold_out(100)
     assert rest.labels.tolist() == list(range(count - 100))
     assert held.labels.tolist() == list(range(count - 100, count))
@@ -134,7 +134,7 @@ def test_the_hold_out_is_the_last_images_and_the_rest_are_the_others(
         digits_train.hold_out(count)
 
 
-def slants(digits: data.Digits) -> torch.Tensor:
+def slants(digits: data.ImageSet) -> torch.Tensor:
     """How far each image leans, in standard deviations of its own digit."""
     images = digits.images.squeeze(1).float()
     y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
@@ -150,7 +150,7 @@ def slants(digits: data.Digits) -> torch.Tensor:
     return slant
 
 
-def test_mnist_stands_in_the_order_of_its_writers(mnist_test: data.Digits) -> None:
+def test_mnist_stands_in_the_order_of_its_writers(mnist_test: data.ImageSet) -> None:
     """What a hold-out of the last images rests on: near images lean alike, in training too."""
     train = data.load("mnist", "train", download=False)
     slant = slants(train.subset(torch.arange(10_000)))
@@ -165,6 +165,6 @@ def test_unknown_names_are_refused(name: str, split: str) -> None:
         data.load(name, split)  # type: ignore[arg-type]
 
 
-def test_mnist_is_whole(mnist_test: data.Digits) -> None:
+def test_mnist_is_whole(mnist_test: data.ImageSet) -> None:
     assert len(mnist_test) == 10_000
     assert mnist_test.labels[:5].tolist() == [7, 2, 1, 0, 4]

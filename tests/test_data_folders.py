@@ -206,7 +206,9 @@ def test_usps(tmp_path: Path, name: str, wrap: Callable[[bytes], bytes]) -> None
         data.load("usps", "test", tmp_path)
 
 
-def test_the_real_mnist_flat_and_compressed_again(tmp_path: Path, mnist_test: data.Digits) -> None:
+def test_the_real_mnist_flat_and_compressed_again(
+    tmp_path: Path, mnist_test: data.ImageSet
+) -> None:
     for file, part in zip(FILES, (mnist_test.images[:, 0], mnist_test.labels), strict=True):
         path = tmp_path / f"{file.replace('-idx', '.idx')}.gz"
         path.write_bytes(squeezed(idx(part.numpy().astype(np.uint8))))

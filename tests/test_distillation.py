@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mnistkit.common.errors import MissingError, UsageError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.nets import zoo
 from mnistkit.runs.checkpoint import RunConfig
 from mnistkit.runs.recipe import Recipe
@@ -21,7 +21,7 @@ SHORT = Recipe(epochs=3, batch_size=32, ema_decay=0.9, peak_lr=0.1, distill=1.0)
 
 
 def test_a_teacher_alone_is_enough(
-    run: Path, tmp_path: Path, digits_train: Digits, digits_test: Digits
+    run: Path, tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     """Every label is false; the teacher knows better."""
     false = dataclasses.replace(digits_train, labels=torch.zeros_like(digits_train.labels))
@@ -49,7 +49,7 @@ def test_a_student_that_answers_as_its_teacher_has_the_least_loss(run: Path) -> 
 
 
 def test_a_teacher_that_saw_the_held_out_images_is_refused(
-    run: Path, tmp_path: Path, digits_train: Digits, digits_test: Digits
+    run: Path, tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     config = RunConfig(zoo.get("nano"), SHORT, "digits", 0, hold_out=200, teacher=str(run))
     with pytest.raises(UsageError, match="has seen the images that --hold-out 200 keeps"):
@@ -57,7 +57,7 @@ def test_a_teacher_that_saw_the_held_out_images_is_refused(
 
 
 def test_a_teacher_that_is_not_there_is_named(
-    tmp_path: Path, digits_train: Digits, digits_test: Digits
+    tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     config = RunConfig(zoo.get("nano"), SHORT, "digits", seed=0, teacher="nobody")
     with pytest.raises(MissingError, match="'nobody' is neither a training run"):

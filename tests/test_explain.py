@@ -12,7 +12,7 @@ from mnistkit import backends
 from mnistkit.artifact.folder import Artifact
 from mnistkit.common import cpu
 from mnistkit.common.errors import CheckError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.export import torchscript
 from mnistkit.measure import explain
 from mnistkit.measure import latency as bench
@@ -48,7 +48,7 @@ def second(artifact: Artifact, tmp_path: Path) -> Artifact:
 
 
 def reason(
-    artifact: Artifact, digits: Digits, monkeypatch: pytest.MonkeyPatch, here: cpu.Cpu, name: str
+    artifact: Artifact, digits: ImageSet, monkeypatch: pytest.MonkeyPatch, here: cpu.Cpu, name: str
 ) -> str:
     if missing := backends.get(name).available():
         pytest.skip(missing)
@@ -79,7 +79,7 @@ def figures(worst: float) -> Figures:
 )
 def test_the_first_edition_without_a_dot_product(
     first: Artifact,
-    digits_test: Digits,
+    digits_test: ImageSet,
     monkeypatch: pytest.MonkeyPatch,
     here: cpu.Cpu,
     how: str,
@@ -94,7 +94,7 @@ def test_the_first_edition_without_a_dot_product(
 
 @pytest.mark.parametrize("here", [VNNI, UNKNOWN, cpu.describe(arm(CORTEX_A72), "aarch64", {})])
 def test_the_first_edition_elsewhere(
-    first: Artifact, digits_test: Digits, monkeypatch: pytest.MonkeyPatch, here: cpu.Cpu
+    first: Artifact, digits_test: ImageSet, monkeypatch: pytest.MonkeyPatch, here: cpu.Cpu
 ) -> None:
     text = reason(first, digits_test, monkeypatch, here, "torchscript")
     assert f"this CPU ({here.label}): {here.summary}" in text
@@ -104,7 +104,7 @@ def test_the_first_edition_elsewhere(
 
 @pytest.mark.parametrize("here", [AVX2, VNNI, HELD, UNKNOWN])
 def test_the_second_edition_rules_the_cpu_out(
-    second: Artifact, digits_test: Digits, monkeypatch: pytest.MonkeyPatch, here: cpu.Cpu
+    second: Artifact, digits_test: ImageSet, monkeypatch: pytest.MonkeyPatch, here: cpu.Cpu
 ) -> None:
     text = reason(second, digits_test, monkeypatch, here, "torchscript")
     assert f"this CPU ({here.label}): {here.summary}" in text
@@ -127,7 +127,7 @@ def test_a_self_check_that_fails_is_explained(
 
 
 def test_a_damaged_file_is_not_put_on_the_cpu(
-    first: Artifact, digits_test: Digits, monkeypatch: pytest.MonkeyPatch
+    first: Artifact, digits_test: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = first.path / "model-int8.torchscript"
     path.write_bytes(path.read_bytes()[:-1])

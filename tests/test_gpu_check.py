@@ -19,7 +19,7 @@ from mnistkit.backends.tolerances import CUDA
 from mnistkit.backends.trt import memory, predictor
 from mnistkit.backends.trt.predictor import TensorRtPredictor
 from mnistkit.common.errors import CheckError, MissingError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.measure import gpu_check as check
 from mnistkit.measure import gpu_parts as check_parts
 from mnistkit.measure.gpu_parts import PARTS, Setup
@@ -31,7 +31,7 @@ from test_gpu_logic import Fixture
 class FakeSetup(Setup):
     """Loads the fake plan, whatever flavour and precision are asked for."""
 
-    def __init__(self, artifact: Artifact, digits: Digits, fake: Fixture) -> None:
+    def __init__(self, artifact: Artifact, digits: ImageSet, fake: Fixture) -> None:
         super().__init__(artifact.path, digits, {})
         self.fake = fake
 
@@ -44,7 +44,7 @@ class FakeSetup(Setup):
 
 @pytest.fixture
 def setup(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> FakeSetup:
     fake = Fixture(tmp_path / "model.engine", monkeypatch)
     monkeypatch.setattr(

@@ -485,7 +485,7 @@ def test_real_cuda_bindings_without_a_driver_is_a_clean_error() -> None:
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
     script = (
         "from mnistkit.common.errors import MnistkitError\n"
-        "from mnistkit.gpu import memory\n"
+        "from mnistkit.backends.trt import memory\n"
         "try: memory.open_memory(0, 'cuda_bindings')\n"
         "except MnistkitError as error: print('CLEAN', error)\n"
     )

@@ -13,7 +13,7 @@ import pytest
 from mnistkit.artifact.folder import Artifact, file_entry, write_manifest
 from mnistkit.backends.onnxruntime import _OrtPredictor
 from mnistkit.common.errors import CheckError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.measure import latency as benching
 from mnistkit.measure import parity as verifying
 from onnx import numpy_helper
@@ -113,7 +113,7 @@ def shifted(artifact: Artifact, folder: Path, by: float, digits: int = 10) -> Ar
 
 @pytest.mark.parametrize(("by", "passes"), [(0.0, True), (0.01, False), (-0.01, False)])
 def test_logits_that_are_off_to_either_side_do_not_pass(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path, by: float, passes: bool
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path, by: float, passes: bool
 ) -> None:
     wrong = shifted(artifact, tmp_path / "wrong", by)
     figures = verifying.verify(wrong, digits_test, **ONE).to_json()
@@ -124,7 +124,7 @@ def test_logits_that_are_off_to_either_side_do_not_pass(
     assert (row["status"] == "ok") == figures["passed"] == passes
 
 
-def test_the_worst_logit_decides(artifact: Artifact, digits_test: Digits, tmp_path: Path) -> None:
+def test_the_worst_logit_decides(artifact: Artifact, digits_test: ImageSet, tmp_path: Path) -> None:
     """One logit of ten is off by more than is allowed, and the mean by less; nobody was named."""
     wrong = shifted(artifact, tmp_path / "wrong", 0.001, digits=1)
     figures = verifying.verify(wrong, digits_test, precisions=["fp32"], threads=1).to_json()

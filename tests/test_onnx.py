@@ -12,8 +12,8 @@ import pytest
 from mnistkit.artifact.folder import Artifact
 from mnistkit.cli.app import app
 from mnistkit.common.errors import CheckError, UsageError
-from mnistkit.export import export
 from mnistkit.export import onnx as format_onnx
+from mnistkit.export.writer import export
 from mnistkit.quantization.store import of_source
 from mnistkit.runs.source import Source, load_run
 from mnistkit.tensorrt.lint import lint

@@ -16,7 +16,7 @@ from mnistkit.backends.onnxruntime import OnnxRuntimeBackend
 from mnistkit.cli import app as cli
 from mnistkit.cli import tables as report
 from mnistkit.common.errors import ArtifactError, CheckError, MissingError, MnistkitError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.export import onnx, torchscript
 from mnistkit.measure import latency as benching
 from mnistkit.measure import parity as verifying
@@ -55,7 +55,7 @@ def test_openvino_is_the_peer() -> None:
 
 
 def test_a_wrong_peer_does_not_fail_the_run(
-    wrong_for_the_peer: Artifact, digits_test: Digits
+    wrong_for_the_peer: Artifact, digits_test: ImageSet
 ) -> None:
     figures = verifying.verify(wrong_for_the_peer, digits_test, precisions=["int8"], threads=1)
     rows = {row.backend: row for row in figures.rows}
@@ -70,7 +70,7 @@ def test_a_wrong_peer_does_not_fail_the_run(
 
 
 def test_a_wrong_peer_that_was_named_fails_the_run(
-    wrong_for_the_peer: Artifact, digits_test: Digits
+    wrong_for_the_peer: Artifact, digits_test: ImageSet
 ) -> None:
     figures = verifying.verify(
         wrong_for_the_peer, digits_test, names=["reference", "openvino"], precisions=["int8"]
@@ -80,7 +80,7 @@ def test_a_wrong_peer_that_was_named_fails_the_run(
     assert "wrong (peer)" not in list(report.verify_table(figures).columns[2].cells)
 
 
-def test_a_peer_alone_proves_nothing(wrong_for_the_peer: Artifact, digits_test: Digits) -> None:
+def test_a_peer_alone_proves_nothing(wrong_for_the_peer: Artifact, digits_test: ImageSet) -> None:
     """With nothing that is right beside it, a wrong peer is no pass."""
     assert not verifying.verify(
         wrong_for_the_peer, digits_test, names=["openvino"], precisions=["int8"]
@@ -127,7 +127,7 @@ def test_an_accuracy_of_nought_is_below_the_floor(
 
 
 def test_a_peer_that_breaks_is_wrong(
-    peer: None, artifact: Artifact, digits_test: Digits, monkeypatch: pytest.MonkeyPatch
+    peer: None, artifact: Artifact, digits_test: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peer's own exceptions are findings; ours are bugs, and come through."""
 

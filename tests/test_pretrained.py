@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.export.onnx import render_int8
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
@@ -20,7 +20,7 @@ from mnistkit.runs.source import PRETRAINED, pretrained_accuracies, pretrained_n
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
-# Digits of 10,000 that int8 may lose.
+# ImageSet of 10,000 that int8 may lose.
 MAY_LOSE = {"nano": 8}
 
 
@@ -57,7 +57,7 @@ def test_a_study_says_what_its_rows_say(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", pretrained_names())
-def test_accuracy_is_that_of_the_card(name: str, mnist_test: Digits) -> None:
+def test_accuracy_is_that_of_the_card(name: str, mnist_test: ImageSet) -> None:
     source = resolve(name)
     with torch.inference_mode():
         answers = DeployNet(source.graph())(mnist_test.images).argmax(1)
@@ -65,7 +65,7 @@ def test_accuracy_is_that_of_the_card(name: str, mnist_test: Digits) -> None:
 
 
 @pytest.mark.parametrize("name", pretrained_names())
-def test_int8_keeps_the_accuracy(name: str, mnist_test: Digits, tmp_path) -> None:
+def test_int8_keeps_the_accuracy(name: str, mnist_test: ImageSet, tmp_path) -> None:
     from mnistkit.backends.onnxruntime import open_session
 
     source = resolve(name)

@@ -15,8 +15,8 @@ import torch
 from mnistkit import backends
 from mnistkit.artifact.folder import Artifact
 from mnistkit.common.errors import ArtifactError, CheckError, InputError, MissingError, UsageError
-from mnistkit.data.sets import Digits
-from mnistkit.export import export
+from mnistkit.data.sets import ImageSet
+from mnistkit.export.writer import export
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy import ConvOp, DeployGraph, fold
 from mnistkit.quantization import calibration, qat, reference, store
@@ -121,7 +121,7 @@ def test_calibration_finds_a_range_for_every_layer(
     assert all(0.3 * largest[name] < value <= largest[name] for name, value in found.items())
 
 
-def test_the_calibration_set_is_seeded_and_hashed(digits_train: Digits) -> None:
+def test_the_calibration_set_is_seeded_and_hashed(digits_train: ImageSet) -> None:
     drawn = calibration.draw(digits_train, 512, seed=3)
     said = drawn.describe()
     assert said["images"] == 512
@@ -133,13 +133,13 @@ def test_the_calibration_set_is_seeded_and_hashed(digits_train: Digits) -> None:
 @pytest.mark.parametrize(
     ("count", "message"), [(100, "at least 512"), (100_000, "the training set has 1300")]
 )
-def test_calibration_wants_enough_images(digits_train: Digits, count: int, message: str) -> None:
+def test_calibration_wants_enough_images(digits_train: ImageSet, count: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         calibration.draw(digits_train, count, seed=0)
 
 
-def test_calibration_refuses_equal_images(digits_train: Digits) -> None:
-    same = Digits("same", digits_train.images[:1].repeat(600, 1, 1, 1), digits_train.labels[:600])
+def test_calibration_refuses_equal_images(digits_train: ImageSet) -> None:
+    same = ImageSet("same", digits_train.images[:1].repeat(600, 1, 1, 1), digits_train.labels[:600])
     with pytest.raises(InputError, match="all images are equal"):
         calibration.draw(same, 600, seed=0)
 
@@ -208,7 +208,7 @@ def test_the_student_computes_the_int8_net(source: Source, images: np.ndarray) -
     assert np.abs(student - wanted).mean() < 0.005 * wanted.std()
 
 
-def test_fine_tuning_brings_the_answers_closer(source: Source, digits_train: Digits) -> None:
+def test_fine_tuning_brings_the_answers_closer(source: Source, digits_train: ImageSet) -> None:
     """A coarse quantization (a third of the range) is visibly mended by two epochs."""
     graph = source.graph()
     images = digits_train.images[:600]
@@ -220,7 +220,7 @@ def test_fine_tuning_brings_the_answers_closer(source: Source, digits_train: Dig
     )
 
     def error(made: DeployGraph) -> float:
-        from mnistkit.export import reference_logits
+        from mnistkit.export.writer import reference_logits
 
         wanted = torch.from_numpy(reference_logits(graph, images.numpy())).softmax(1)
         got = torch.from_numpy(reference.logits(quantize(made, found), images.numpy())).softmax(1)
@@ -231,7 +231,7 @@ def test_fine_tuning_brings_the_answers_closer(source: Source, digits_train: Dig
 
 @pytest.fixture(scope="module")
 def int8_run(
-    source: Source, digits_train: Digits, tmp_path_factory: pytest.TempPathFactory
+    source: Source, digits_train: ImageSet, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("int8") / "run"
     write_run(source, quantize_source(source, digits_train, images=512), folder)
@@ -239,11 +239,11 @@ def int8_run(
 
 
 def test_a_quantized_run_keeps_its_accuracy(
-    source: Source, digits_train: Digits, digits_test: Digits
+    source: Source, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     figures = summarize(source, quantize_source(source, digits_train, images=512), digits_test)
-    assert figures["test_accuracy"] >= figures["fp32_test_accuracy"] - 0.01
-    assert figures["agreement"] > 0.98
+    assert figures.test_accuracy >= figures.fp32_test_accuracy - 0.01
+    assert figures.agreement > 0.98
     json.dumps(figures)
 
 
@@ -285,7 +285,7 @@ def test_the_manifest_tells_of_the_calibration(int8_artifact: Artifact) -> None:
 
 @pytest.mark.parametrize("name", backends.NAMES)
 def test_int8_backends_agree_with_the_reference(
-    int8_artifact: Artifact, digits_test: Digits, name: str
+    int8_artifact: Artifact, digits_test: ImageSet, name: str
 ) -> None:
     backend = backends.get(name)
     reason = backend.available() or backend.refuses("int8", "cpu")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from mnistkit.data.sets import Digits, batches
+from mnistkit.data.sets import ImageSet, batches
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.nets.module import DigitNet
@@ -35,7 +35,12 @@ STILL = Recipe(rotation=0, shift=0, scale=0, shear=0)
 
 
 def trained(
-    folder: Path, digits: Digits, *, teacher: Path | None = None, hold_out: int = 0, **changes: Any
+    folder: Path,
+    digits: ImageSet,
+    *,
+    teacher: Path | None = None,
+    hold_out: int = 0,
+    **changes: Any,
 ) -> tuple[Path, list[dict[str, Any]]]:
     """A run of nano, and the lines of its metrics."""
     known = None if teacher is None else str(teacher)
@@ -106,7 +111,7 @@ def test_the_average_moves_by_what_the_decay_leaves() -> None:
 # ---- The loss ----------------------------------------------------------------------------------
 
 
-def test_label_smoothing_keeps_the_loss_up(tmp_path: Path, digits_train: Digits) -> None:
+def test_label_smoothing_keeps_the_loss_up(tmp_path: Path, digits_train: ImageSet) -> None:
     """Against targets that are half uniform no net can go below their entropy."""
     _, plain = trained(tmp_path / "plain", digits_train, epochs=4)
     _, smooth = trained(tmp_path / "smooth", digits_train, epochs=4, label_smoothing=0.5)
@@ -116,7 +121,7 @@ def test_label_smoothing_keeps_the_loss_up(tmp_path: Path, digits_train: Digits)
 
 
 def test_the_teachers_loss_grows_with_the_temperatures_square(
-    run: Path, tmp_path: Path, digits_train: Digits
+    run: Path, tmp_path: Path, digits_train: ImageSet
 ) -> None:
     """At 100 all answers are all but equal: a cross-entropy of ln 10, and its gradient tiny."""
     _, lines = trained(
@@ -125,7 +130,7 @@ def test_the_teachers_loss_grows_with_the_temperatures_square(
     assert lines[0]["loss"] == pytest.approx(100**2 * math.log(10), rel=0.01)
 
 
-def test_a_share_of_nought_is_no_teacher(run: Path, tmp_path: Path, digits_train: Digits) -> None:
+def test_a_share_of_nought_is_no_teacher(run: Path, tmp_path: Path, digits_train: ImageSet) -> None:
     few = digits_train.subset(torch.arange(256))
     made = [
         trained(tmp_path / name, few, teacher=teacher, epochs=1, distill=share)[0]
@@ -136,7 +141,7 @@ def test_a_share_of_nought_is_no_teacher(run: Path, tmp_path: Path, digits_train
     assert not torch.equal(states[0], states[2])
 
 
-def test_a_teachers_answers_are_softened(run: Path, digits_test: Digits) -> None:
+def test_a_teachers_answers_are_softened(run: Path, digits_test: ImageSet) -> None:
     graph = load_run(run).graph()
     images = digits_test.images[:16]
     with torch.inference_mode():
@@ -157,7 +162,7 @@ def test_batches_are_a_new_order_of_all_images() -> None:
 
 
 def test_each_epoch_has_draws_of_its_own(
-    tmp_path: Path, digits_train: Digits, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, digits_train: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[torch.Tensor] = []
     distort = Augment.__call__
@@ -172,7 +177,7 @@ def test_each_epoch_has_draws_of_its_own(
     assert not torch.equal(torch.cat(shown[:3]), torch.cat(shown[3:]))
 
 
-def test_held_out_images_are_not_trained_on(tmp_path: Path, digits_train: Digits) -> None:
+def test_held_out_images_are_not_trained_on(tmp_path: Path, digits_train: ImageSet) -> None:
     """Those that are held out have other labels than the picture's, and are not learnt."""
     some = digits_train.subset(torch.arange(1200))
     labels = some.labels.clone()
@@ -183,7 +188,7 @@ def test_held_out_images_are_not_trained_on(tmp_path: Path, digits_train: Digits
     assert lines[-1]["hold_out_accuracy"] < 0.1
 
 
-def test_what_is_scored_is_what_is_saved(run: Path, digits_test: Digits) -> None:
+def test_what_is_scored_is_what_is_saved(run: Path, digits_test: ImageSet) -> None:
     """The averaged weights: what the summary says is what the files give."""
     source = load_run(run)
     net = DigitNet(source.spec)
@@ -273,7 +278,7 @@ def test_a_shear_slants_and_keeps_the_area() -> None:
     assert float(matrices[:, 1, 0].abs().max()) == 0
 
 
-def test_elastic_distortion_moves_by_its_size(digits_test: Digits) -> None:
+def test_elastic_distortion_moves_by_its_size(digits_test: ImageSet) -> None:
     images = digits_test.images[:8]
     generator = torch.Generator().manual_seed(0)
     augment = Augment(STILL.replace(elastic=0.5), torch.device("cpu"))

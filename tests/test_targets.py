@@ -22,8 +22,9 @@ from engine_nets import (
     tied,
     write_digits,
 )
-from mnistkit.data.sets import Digits
-from mnistkit.export import c, native, reference_logits
+from mnistkit.data.sets import ImageSet
+from mnistkit.export import c, native
+from mnistkit.export.writer import reference_logits
 from mnistkit.quantization import reference
 from mnistkit.quantization.store import of_source
 from mnistkit.runs.source import resolve
@@ -201,7 +202,7 @@ def x86_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 @pytest.mark.parametrize("name", ["base", "nano"])
 def test_older_x86(
-    x86_program: Path, tmp_path: Path, mnist_test: Digits, name: str, cpu: str, chosen: str
+    x86_program: Path, tmp_path: Path, mnist_test: ImageSet, name: str, cpu: str, chosen: str
 ) -> None:
     """The shipped nets on real digits: the choice, its bits, and no instruction that it lacks."""
     deploy, int8 = resolve(name).graph(), of_source(resolve(name))[0]

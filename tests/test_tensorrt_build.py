@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from mnistkit.common.errors import ArtifactError, CheckError, UsageError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.export import onnx as onnx_format
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy import fold
@@ -31,7 +31,7 @@ OPTIONS = BuildOptions("tensorrt_rtx", ("8.9",))
 
 
 @pytest.fixture(scope="module")
-def models(digits_train: Digits) -> dict[tuple[str, str], bytes]:
+def models(digits_train: ImageSet) -> dict[tuple[str, str], bytes]:
     """The ONNX of every net in every precision; the weights are random, the graphs are ours."""
     made: dict[tuple[str, str], bytes] = {}
     images = digits_train.images[:64].numpy()

@@ -15,7 +15,7 @@ from mnistkit import backends
 from mnistkit.artifact.folder import Artifact, file_entry, write_manifest
 from mnistkit.backends.trt.backend import TensorRtBackend
 from mnistkit.common.errors import ArtifactError, MissingError
-from mnistkit.export import export
+from mnistkit.export.writer import export
 from mnistkit.runs.source import Source
 from mnistkit.tensorrt import builder as tensorrt
 from mnistkit.tensorrt import probe

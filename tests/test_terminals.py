@@ -189,7 +189,7 @@ def test_entries_by_module_say_what_is_wrong(
 
 
 def test_every_entry_by_module_is_run_by_the_same_function() -> None:
-    package = Path(terminal.__file__).parent
+    package = Path(terminal.__file__).parents[1]
     entries = [
         path for path in package.rglob("*.py") if 'if __name__ == "__main__":' in path.read_text()
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from mnistkit.common.errors import ArtifactError, CheckError, MissingError, UsageError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.nets import zoo
 from mnistkit.nets.module import DigitNet
 from mnistkit.nets.spec import NetSpec
@@ -49,7 +49,7 @@ def test_a_run_learns_and_leaves_its_figures(run: Path) -> None:
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(
-    tmp_path: Path, digits_train: Digits, digits_test: Digits
+    tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     few = digits_train.subset(torch.arange(256))
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -61,7 +61,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(
 
 
 def test_a_stopped_run_resumes_to_the_same_weights(
-    tmp_path: Path, digits_train: Digits, digits_test: Digits
+    tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     few = digits_train.subset(torch.arange(320))
     loop.train(config(), few, digits_test, tmp_path / "whole")
@@ -81,13 +81,15 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     assert len((cut / "metrics.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_run_is_not_written_over(run: Path, digits_train: Digits, digits_test: Digits) -> None:
+def test_a_run_is_not_written_over(
+    run: Path, digits_train: ImageSet, digits_test: ImageSet
+) -> None:
     with pytest.raises(UsageError, match="--resume"):
         loop.train(config(), digits_train, digits_test, run)
 
 
 def test_resuming_another_run_is_refused_with_what_differs(
-    tmp_path: Path, digits_train: Digits, digits_test: Digits
+    tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     run, first = tmp_path / "r", config(epochs=1)
     loop.train(first, digits_train, digits_test, run)
@@ -108,7 +110,7 @@ def test_resuming_another_run_is_refused_with_what_differs(
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_place(
-    tmp_path: Path, digits_train: Digits, digits_test: Digits
+    tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     # A decay that is larger than the weights: each step makes them some hundred times as large.
     settings = config(peak_lr=100.0, weight_decay=1.0)
@@ -117,7 +119,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_place(
 
 
 def test_the_hold_out_is_scored_each_epoch(
-    tmp_path: Path, digits_train: Digits, digits_test: Digits
+    tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     held = RunConfig(zoo.get("nano"), SHORT.replace(epochs=1), "digits", 0, hold_out=200)
     loop.train(held, digits_train, digits_test, tmp_path / "r")
@@ -170,14 +172,14 @@ def test_the_schedule_rises_to_its_peak_and_falls_to_zero() -> None:
     assert rates[20:] == sorted(rates[20:], reverse=True)
 
 
-def test_augmentation_without_distortion_is_scaling_alone(digits_test: Digits) -> None:
+def test_augmentation_without_distortion_is_scaling_alone(digits_test: ImageSet) -> None:
     still = Recipe(rotation=0, shift=0, scale=0, shear=0)
     images = digits_test.images[:8]
     made = Augment(still, torch.device("cpu"))(images, torch.Generator().manual_seed(0))
     assert torch.allclose(made, images.float() / 255, atol=1e-5)
 
 
-def test_augmentation_moves_each_image_its_own_way(digits_test: Digits) -> None:
+def test_augmentation_moves_each_image_its_own_way(digits_test: ImageSet) -> None:
     same = digits_test.images[:1].repeat(16, 1, 1, 1)
     augment = Augment(Recipe(elastic=0.5), torch.device("cpu"))
     made = augment(same, torch.Generator().manual_seed(0))
@@ -189,8 +191,8 @@ def test_augmentation_moves_each_image_its_own_way(digits_test: Digits) -> None:
 
 def test_a_step_takes_each_image_in_several_distortions(
     tmp_path: Path,
-    digits_train: Digits,
-    digits_test: Digits,
+    digits_train: ImageSet,
+    digits_test: ImageSet,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -241,7 +243,7 @@ def test_muon_takes_the_convolutions_before_norms_alone() -> None:
 
 
 def test_muon_learns_and_resumes_to_the_same_weights(
-    tmp_path: Path, digits_train: Digits, digits_test: Digits
+    tmp_path: Path, digits_train: ImageSet, digits_test: ImageSet
 ) -> None:
     settings = RunConfig(zoo.get("small"), SHORT.replace(muon=0.02, epochs=4), "digits", seed=1)
     whole = loop.train(settings, digits_train, digits_test, tmp_path / "whole")

@@ -11,7 +11,7 @@ import pytest
 from mnistkit.artifact.folder import Artifact, file_entry, write_manifest
 from mnistkit.backends.tolerances import Tolerance
 from mnistkit.common.errors import MissingError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.measure import compare
 from mnistkit.measure import parity as verifying
 from mnistkit.measure.references import reference_row
@@ -33,7 +33,7 @@ ROW = {
 }
 
 
-def test_all_backends_agree(artifact: Artifact, digits_test: Digits) -> None:
+def test_all_backends_agree(artifact: Artifact, digits_test: ImageSet) -> None:
     report = verifying.verify(artifact, digits_test, precisions=["fp32"])
     assert report.passed
     assert report.faults == []
@@ -50,7 +50,9 @@ def test_all_backends_agree(artifact: Artifact, digits_test: Digits) -> None:
         assert (row.status == "ok") == (row.reason is None)
 
 
-def test_half_precision_stays_inside_its_tolerance(artifact: Artifact, digits_test: Digits) -> None:
+def test_half_precision_stays_inside_its_tolerance(
+    artifact: Artifact, digits_test: ImageSet
+) -> None:
     report = verifying.verify(artifact, digits_test, names=["onnxruntime"], precisions=["fp16"])
     (row,) = report.rows
     assert row.status == "ok"
@@ -59,7 +61,7 @@ def test_half_precision_stays_inside_its_tolerance(artifact: Artifact, digits_te
 
 
 def test_a_damaged_file_fails_and_is_named(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))
     path = folder / "model-fp32.torchscript"
@@ -76,7 +78,7 @@ def test_a_damaged_file_fails_and_is_named(
 
 
 def test_one_wrong_weight_under_a_right_hash_fails(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))
     path = folder / "model-fp32.onnx"
@@ -99,7 +101,7 @@ def test_one_wrong_weight_under_a_right_hash_fails(
 
 
 def test_a_precision_that_is_not_there_is_an_error(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))
     only = [entry for entry in artifact.files if entry.precision in ("fp32", "all")]
@@ -131,7 +133,7 @@ def test_agreement_is_in_whole_images(total: int, differing: int, passes: bool) 
 
 @pytest.mark.parametrize(("lost", "passes"), [(1, True), (2, False)])
 def test_a_reference_may_not_fall_under_fp32(
-    artifact: Artifact, digits_test: Digits, lost: int, passes: bool
+    artifact: Artifact, digits_test: ImageSet, lost: int, passes: bool
 ) -> None:
     """Its golden digits are right: it is the images of the test set that tell."""
     logits = np.eye(10, dtype=np.float32)[digits_test.labels.numpy()]

@@ -12,7 +12,7 @@ from mnistkit import backends
 from mnistkit.artifact.folder import Artifact, write_manifest
 from mnistkit.backends.c import CBackend
 from mnistkit.cli import app as cli
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.export import c, native, onnx, torchscript
 from mnistkit.measure import parity as verifying
 from mnistkit.measure.rows import VerifyReport
@@ -45,7 +45,7 @@ def usable(*names: str) -> list[str]:
 
 
 def all_fail(
-    artifact: Artifact, digits: Digits, names: list[str], precision: str, file: str
+    artifact: Artifact, digits: ImageSet, names: list[str], precision: str, file: str
 ) -> VerifyReport:
     """Every row failed and names the file."""
     report = verifying.verify(artifact, digits, names=names, precisions=[precision], threads=1)
@@ -61,7 +61,7 @@ def all_fail(
 @pytest.mark.parametrize("damage", INT8)
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_int8_model_that_is_wrong_fails(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path, format: str, damage: str
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path, format: str, damage: str
 ) -> None:
     names = usable(*READERS[format])
     module = FORMATS[format]
@@ -76,7 +76,7 @@ def test_an_int8_model_that_is_wrong_fails(
 )
 def test_a_model_in_floats_that_is_wrong_fails(
     artifact: Artifact,
-    digits_test: Digits,
+    digits_test: ImageSet,
     tmp_path: Path,
     format: str,
     precision: str,
@@ -92,7 +92,7 @@ def test_a_model_in_floats_that_is_wrong_fails(
 
 @pytest.mark.parametrize("damage", INT8)
 def test_an_int8_reference_that_is_wrong_fails(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path, damage: str
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path, damage: str
 ) -> None:
     """What is exact disagrees with it, and so do its own golden digits."""
     names = usable("engine", "c")
@@ -106,7 +106,7 @@ def test_an_int8_reference_that_is_wrong_fails(
 
 
 def test_weights_that_are_wrong_fail(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path
 ) -> None:
     names = usable("torchscript", "onnxruntime", "engine", "c")
     entry = artifact.find("weights", "fp32")
@@ -148,7 +148,7 @@ def test_a_c_file_that_was_replaced_fails(artifact: Artifact, tmp_path: Path, na
 
 
 def test_a_replaced_c_file_is_found_without_a_compiler(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CBackend, "available", lambda self: "there is no C compiler (test)")
     folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))
@@ -172,7 +172,7 @@ def broken(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("way", range(4))
 def test_a_c_file_that_was_replaced_under_a_right_hash_fails(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path, way: int
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path, way: int
 ) -> None:
     (name,) = usable("c")
     found = broken(artifact.file("c", "int8").read_text())
@@ -199,7 +199,7 @@ def test_a_reference_beside_itself_is_no_proof(
 
 
 def test_a_right_peer_alone_is_no_proof(
-    artifact: Artifact, digits_test: Digits, monkeypatch: pytest.MonkeyPatch
+    artifact: Artifact, digits_test: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usable("openvino")
     for name in backends.NAMES:
@@ -218,7 +218,7 @@ def test_a_right_peer_alone_is_no_proof(
 
 @pytest.mark.parametrize("off", [0, 1, 2, -9])
 def test_the_fp32_reference_is_held_against_the_manifest(
-    artifact: Artifact, digits_test: Digits, tmp_path: Path, off: int
+    artifact: Artifact, digits_test: ImageSet, tmp_path: Path, off: int
 ) -> None:
     """A test set of 497 may differ by one image; a machine's sums may turn a tie."""
     folder = Path(shutil.copytree(artifact.path, tmp_path / "copy"))

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_nets import NETS, graphs, pictures, tied
-from mnistkit.export import native, reference_logits
+from mnistkit.export import native
+from mnistkit.export.writer import reference_logits
 from mnistkit.quantization import reference
 from target_programs import WASM_LEVELS, WasmProgram, wasm_module, wasm_program
 

@@ -52,7 +52,13 @@ def file_entry(path: Path, format: str, precision: str) -> FileEntry:
 
 
 class Artifact:
-    """An artifact folder opened for reading; every file is checked before it is handed out."""
+    """An artifact folder opened for reading; every file is checked before it is handed out.
+
+    >>> import mnistkit
+    >>> artifact = mnistkit.export("nano", "out", formats=["onnx"], force=True)
+    >>> [file.name for file in artifact.files if file.format == "onnx"]
+    ['model-fp32.onnx', 'model-fp16.onnx', 'model-int8.onnx']
+    """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         self.path = path

@@ -24,6 +24,12 @@ class Predictor(ABC):
     A call after ``close``, and any call in a process that was forked from the one that loaded the
     predictor, is a :class:`UsageError`; see ``docs/threads.md``. What does not hold for a runtime
     its own class says.
+
+    >>> import mnistkit, numpy
+    >>> artifact = mnistkit.export("nano", "out", formats=["native"], force=True)
+    >>> with mnistkit.load(artifact, "engine", "int8") as predictor:
+    ...     predictor.logits(numpy.zeros((1, 1, 28, 28), numpy.uint8)).dtype
+    dtype('float32')
     """
 
     _home: process.Process

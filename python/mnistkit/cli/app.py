@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,6 +37,9 @@ from mnistkit.cli.common import split as _split
 from mnistkit.cli.common import write_json as _write_json
 from mnistkit.common.errors import CheckError, UsageError
 from mnistkit.common.terminal import program
+
+if TYPE_CHECKING:
+    from mnistkit.pictures.reading import Reading, Unread
 
 app = typer.Typer(
     name="mnistkit",
@@ -92,7 +95,7 @@ def quantize(
       mnistkit quantize nano --method qat --epochs 3
     """
     with _session(quiet, verbose) as console:
-        from mnistkit.cli import tables as report
+        from mnistkit.cli import tables
         from mnistkit.data import sets as data
         from mnistkit.quantization.qat import QatSettings
         from mnistkit.quantization.run import quantize_source, summarize, write_run
@@ -116,14 +119,14 @@ def quantize(
         figures = summarize(net, made, test_set)
         folder = out or net.path.with_name(f"{net.path.name}-int8")
         write_run(net, made, folder)
-        console.table(report.layers_table(made.layers, net.name))
+        console.table(tables.layers_table(made.layers, net.name))
         if plot:
-            report.layers_plot(made.layers, net.name, plot)
+            tables.layers_plot(made.layers, net.name, plot)
         if json_file:
-            _write_json(json_file, figures)
+            _write_json(json_file, figures.to_json())
         console.result(
-            f"{test_set.name} test accuracy: int8 {figures['test_accuracy']:.2%}, "
-            f"fp32 {figures['fp32_test_accuracy']:.2%}; run folder: {folder}"
+            f"{test_set.name} test accuracy: int8 {figures.test_accuracy:.2%}, "
+            f"fp32 {figures.fp32_test_accuracy:.2%}; run folder: {folder}"
         )
 
 
@@ -168,14 +171,14 @@ def export(
       mnistkit export base --trt --precision int8 --trt-flavor tensorrt_rtx --gpu-arch 8.9
     """
     with _session(quiet, verbose) as console:
-        from mnistkit import export as exporting
         from mnistkit.artifact.folder import MANIFEST, Artifact
-        from mnistkit.cli import tables as report
+        from mnistkit.cli import tables
+        from mnistkit.export import writer
 
         asked = {"torchscript": torchscript, "onnx": onnx, "native": native, "c": c_source}
         formats = [name for name, wanted in asked.items() if wanted]
         if all_formats or not (formats or trt):
-            formats = list(exporting.FORMATS)
+            formats = list(writer.FORMATS)
         plans = None
         if trt:
             from mnistkit.tensorrt.builder import BuildOptions
@@ -183,7 +186,7 @@ def export(
             archs = tuple(_split(gpu_arch) or ())
             plans = BuildOptions(trt_flavor, archs, min_batch, opt_batch, max_batch)
         net = _chosen(source, pretrained)
-        exporting.export(
+        writer.export(
             net,
             out,
             formats,
@@ -195,7 +198,7 @@ def export(
         if json_file:
             _write_json(json_file, json.loads((out / MANIFEST).read_text()))
         sizes = {entry.name: entry.bytes for entry in Artifact.open(out).files}
-        console.table(report.size_table(sizes, net.name))
+        console.table(tables.size_table(sizes, net.name))
         console.result(f"exported {net.name} to {out}")
 
 
@@ -232,14 +235,14 @@ def verify(
       mnistkit verify out --backend onnxruntime,libtorch --precision fp32
     """
     with _session(quiet, verbose) as console:
-        from mnistkit.cli import tables as report
+        from mnistkit.cli import tables
         from mnistkit.data import sets as data
-        from mnistkit.measure.parity import verify as run_verify
+        from mnistkit.measure import parity
 
         with _artifact(folder, pretrained) as artifact:
             digits = data.load(dataset or artifact.dataset, "test", data_dir)
             with console.bar("verify") as bar:
-                found = run_verify(
+                found = parity.verify(
                     artifact,
                     digits,
                     names=_split(backend),
@@ -250,8 +253,8 @@ def verify(
                 )
         if json_file:
             _write_json(json_file, found.to_json())
-        console.table(report.verify_table(found))
-        for line in report.verify_lines(found):
+        console.table(tables.verify_table(found))
+        for line in tables.verify_lines(found):
             console.result(line)
         if low := [name for name, reached in found.accuracies() if reached < min_accuracy]:
             raise CheckError(f"accuracy of {', '.join(low)} is below {min_accuracy:.2%}")
@@ -293,15 +296,15 @@ def bench(
       taskset -c 1 mnistkit bench out --backend engine,onnxruntime,openvino --roofline
     """
     with _session(quiet, verbose) as console:
-        from mnistkit.cli import tables as report
-        from mnistkit.measure.latency import bench as run_bench
+        from mnistkit.cli import tables
+        from mnistkit.measure import latency
 
         try:
             sizes = [int(size) for size in _split(batch) or []]
         except ValueError as error:
             raise UsageError(f"--batch: wanted numbers such as 1,8,64, got {batch!r}") from error
         with _artifact(folder, pretrained) as artifact, console.bar("bench") as bar:
-            found = run_bench(
+            found = latency.bench(
                 artifact,
                 names=_split(backend),
                 precisions=_split(precision),
@@ -315,13 +318,13 @@ def bench(
             )
         if json_file:
             _write_json(json_file, found.to_json())
-        console.table(report.bench_table(found))
+        console.table(tables.bench_table(found))
         if found.roofline is not None:
-            console.result(report.roofline_text(found.roofline))
-        for line in report.bench_lines(found):
+            console.result(tables.roofline_text(found.roofline))
+        for line in tables.bench_lines(found):
             console.result(line)
         if plot:
-            report.bench_plot(found, plot)
+            tables.bench_plot(found, plot)
             console.result(f"plot: {plot}")
         if ours := [one.name for one in found.wrong if not one.peer]:
             raise CheckError(f"not timed, because the answers are wrong: {', '.join(ours)}")
@@ -356,33 +359,34 @@ def predict(
     """
     with _session(quiet, verbose) as console:
         from mnistkit.api.predict import check_read, open_model, predict_files
+        from mnistkit.pictures.reading import Unread
 
         if pretrained:
             model = str(_chosen(model, pretrained).path)
-        records = []
+        records: list[Reading | Unread] = []
         with (
             open_model(model, backend, precision, device) as predictor,
             console.bar("predict", hidden=console.results_on_terminal) as bar,
         ):
             for done, found in enumerate(predict_files(predictor, files), start=1):
                 records += found
-                for record in found:
-                    if "error" in record:
+                for one in found:
+                    if isinstance(one, Unread):
                         if len(files) > 1:
-                            console.error(record["error"])
+                            console.error(one.error)
                     elif json_file != Path("-"):
-                        console.result(_prediction(record))
+                        console.result(_line(one))
                 bar.fraction(f"{done} of {len(files)} files", done / len(files))
         if json_file:
-            _write_json(json_file, records)
+            _write_json(json_file, [one.to_json() for one in records])
         check_read(records)
 
 
-def _prediction(record: dict[str, Any]) -> str:
-    """A record in one line: the digit, and the three likeliest."""
-    likely = sorted(enumerate(record["probabilities"]), key=lambda p: -p[1])[:3]
+def _line(reading: Reading) -> str:
+    """A reading in one line: the digit, and the three likeliest."""
+    likely = sorted(enumerate(reading.probabilities), key=lambda p: -p[1])[:3]
     shown = "  ".join(f"{digit}: {p:.1%}" for digit, p in likely)
-    return f"{record['file']}[{record['index']}]  {record['digit']}  ({shown})"
+    return f"{reading.file}[{reading.index}]  {reading.digit}  ({shown})"
 
 
 app.command()(cli_info.nets)

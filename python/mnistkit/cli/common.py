@@ -98,12 +98,12 @@ def artifact(folder: Path | None, pretrained: str | None) -> Iterator[Artifact]:
         yield Artifact.open(folder or newest())
         return
     _refuse_both(folder, pretrained)
-    from mnistkit import export
+    from mnistkit.export.writer import FORMATS, export
     from mnistkit.runs import source
 
     with TemporaryDirectory(prefix="mnistkit-") as parent:
         made = Path(parent) / pretrained
-        export.export(source.pretrained(pretrained), made, list(export.FORMATS))
+        export(source.pretrained(pretrained), made, list(FORMATS))
         yield Artifact.open(made)
 
 

@@ -28,8 +28,14 @@ _DIGITS_TEST = 497  # of scikit-learn's 1,797 scans; the other 1,300 train
 
 
 @dataclass(frozen=True)
-class Digits:
-    """Labelled images on the CPU: uint8 ``(N, 1, 28, 28)`` and int64 labels ``(N,)``."""
+class ImageSet:
+    """Labelled images on the CPU: uint8 ``(N, 1, 28, 28)`` and int64 labels ``(N,)``.
+
+    >>> import mnistkit, torch
+    >>> images = torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
+    >>> len(mnistkit.ImageSet("blank", images, torch.tensor([0, 1, 2])))
+    3
+    """
 
     name: str
     images: Tensor
@@ -38,11 +44,11 @@ class Digits:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
-    def subset(self, index: Tensor) -> Digits:
+    def subset(self, index: Tensor) -> ImageSet:
         """The images at these positions."""
-        return Digits(self.name, self.images[index], self.labels[index])
+        return ImageSet(self.name, self.images[index], self.labels[index])
 
-    def hold_out(self, count: int) -> tuple[Digits, Digits]:
+    def hold_out(self, count: int) -> tuple[ImageSet, ImageSet]:
         """Split into ``(the rest, the last count images)``, for model selection.
 
         MNIST's training images stand in the order of their writers, so the last ones are by
@@ -58,7 +64,9 @@ class DatasetWarning(UserWarning):
     """A dataset other than the one hoped for is in use."""
 
 
-def load(name: str, split: Split, data_dir: Path | None = None, *, download: bool = True) -> Digits:
+def load(
+    name: str, split: Split, data_dir: Path | None = None, *, download: bool = True
+) -> ImageSet:
     """Load one split of a dataset.
 
     Where ``data_dir`` is given the data is there or the call fails. Else ``$MNISTKIT_DATA`` and the
@@ -114,7 +122,7 @@ def resolve(name: str, data_dir: Path | None = None, *, download: bool = True) -
     return "mnist"
 
 
-def _load_digits(split: Split) -> Digits:
+def _load_digits(split: Split) -> ImageSet:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -126,10 +134,10 @@ def _load_digits(split: Split) -> Digits:
     # The last scans are by other writers than the first: the split is by writer.
     cut = len(labels) - _DIGITS_TEST
     part = slice(cut, None) if split == "test" else slice(0, cut)
-    return Digits("digits", images[part].contiguous(), labels[part].contiguous())
+    return ImageSet("digits", images[part].contiguous(), labels[part].contiguous())
 
 
-def _load_files(name: str, split: Split, data_dir: Path | None, download: bool) -> Digits:
+def _load_files(name: str, split: Split, data_dir: Path | None, download: bool) -> ImageSet:
     roots = search_path(data_dir)
     found = next(filter(None, (datafiles.find(name, split, root) for root in roots)), None)
     if found is None:
@@ -162,18 +170,18 @@ def _load_files(name: str, split: Split, data_dir: Path | None, download: bool) 
     tensor = torch.from_numpy(images)
     if name == "emnist-digits":
         tensor = tensor.transpose(1, 2)  # EMNIST's files are stored transposed
-    return Digits(
+    return ImageSet(
         name, tensor[:, None].contiguous(), torch.from_numpy(labels.astype(np.int64)).contiguous()
     )
 
 
-def _usps(path: Path) -> Digits:
+def _usps(path: Path) -> ImageSet:
     scans, labels = datafiles.read_usps(path)
     # 16x16: enlarged to 20x20 and framed, as MNIST's digits are.
     small = torch.from_numpy(scans).float()[:, None]
     large = torch.nn.functional.interpolate(small, 20, mode="bilinear", align_corners=False)
     images = torch.nn.functional.pad(large, (4, 4, 4, 4)).round().to(torch.uint8)
-    return Digits("usps", images.contiguous(), torch.from_numpy(labels))
+    return ImageSet("usps", images.contiguous(), torch.from_numpy(labels))
 
 
 def _check_published(name: str, *paths: Path) -> None:

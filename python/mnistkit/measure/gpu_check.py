@@ -38,7 +38,7 @@ def prepare(folder: Path, model: str | None, dataset: str) -> Setup:
 
     Raises :class:`MissingError` where there is no GPU, no net or no data.
     """
-    from mnistkit.export import FORMATS, export
+    from mnistkit.export.writer import FORMATS, export
     from mnistkit.runs.source import resolve
     from mnistkit.tensorrt.builder import BuildOptions, build_into
 

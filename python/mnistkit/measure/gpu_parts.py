@@ -25,7 +25,7 @@ from mnistkit.backends.trt.memory import Memory, open_memory
 from mnistkit.backends.trt.predictor import TensorRtPredictor
 from mnistkit.common.errors import CheckError, MissingError, UsageError
 from mnistkit.common.images import Logits
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.measure.parity import run_all, verify
 from mnistkit.measure.rows import VerifyRow
 from mnistkit.tensorrt import flavor as flavors
@@ -39,7 +39,7 @@ ON_CUDA = ("eager", "torchscript", "onnxruntime", "libtorch")
 class Setup:
     """What the parts share: the artifact folder with its plans, and the test images."""
 
-    def __init__(self, artifact: Path, digits: Digits, not_built: dict[str, str]) -> None:
+    def __init__(self, artifact: Path, digits: ImageSet, not_built: dict[str, str]) -> None:
         self.path, self.digits, self.not_built = artifact, digits, not_built
         self.images = digits.images.numpy()
 

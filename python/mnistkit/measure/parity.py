@@ -15,7 +15,7 @@ from mnistkit.common.devices import check_device
 from mnistkit.common.environment import environment
 from mnistkit.common.errors import ArtifactError, MissingError, MnistkitError
 from mnistkit.common.images import Logits
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.measure import explain
 from mnistkit.measure.compare import compare
 from mnistkit.measure.references import is_reference, open_reference, reference_fault, reference_row
@@ -73,7 +73,7 @@ def run_all(predictor: Predictor, images: Any, on_batch: Callable[[int], None] |
 
 def verify(
     artifact: Artifact,
-    digits: Digits,
+    digits: ImageSet,
     *,
     names: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,

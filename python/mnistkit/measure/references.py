@@ -11,7 +11,7 @@ from mnistkit.backends.difference import whole_images
 from mnistkit.backends.self_check import golden_fault
 from mnistkit.backends.tolerances import EXACT, HALF, SUMS
 from mnistkit.common.images import Logits
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.measure.compare import accuracy_fault
 from mnistkit.measure.rows import ReferenceRow
 
@@ -66,7 +66,7 @@ def reference_row(
     precision: str,
     logits: Logits,
     fp32_correct: int,
-    digits: Digits,
+    digits: ImageSet,
     fault: str | None = None,
 ) -> ReferenceRow:
     """The accuracy of a reference's logits, compared with what is known of the net.
@@ -91,7 +91,7 @@ def reference_row(
     return ReferenceRow(name, kept, correct / total, correct, total, reason)
 
 
-def _manifest_fault(artifact: Artifact, correct: int, digits: Digits) -> str | None:
+def _manifest_fault(artifact: Artifact, correct: int, digits: ImageSet) -> str | None:
     known = artifact.manifest.get("accuracy") or {}
     total = len(digits)
     if known.get("dataset") != digits.name or known.get("test_total") != total:

@@ -26,7 +26,13 @@ from mnistkit.common.terminal import program
 from mnistkit.data import sets as data
 from mnistkit.nets import zoo
 from mnistkit.nets.deploy_module import DeployNet
-from mnistkit.quantization.run import METHODS, quantize_source, summarize, write_run
+from mnistkit.quantization.run import (
+    METHODS,
+    QuantizationSummary,
+    quantize_source,
+    summarize,
+    write_run,
+)
 from mnistkit.runs import checkpoint
 from mnistkit.runs.recipe import recipe_for
 from mnistkit.runs.source import PRETRAINED, Source, load_run, pretrained
@@ -126,7 +132,7 @@ def _mean(net: str) -> str:
     )
 
 
-def card(summary: Mapping[str, Any], int8: dict[str, Any], missed: list[int]) -> str:
+def card(summary: Mapping[str, Any], int8: QuantizationSummary, missed: list[int]) -> str:
     """The card of a pretrained net, as Markdown."""
     spec = zoo.get(summary["net"])
     recipe = recipe_for(spec.name)
@@ -144,9 +150,9 @@ def card(summary: Mapping[str, Any], int8: dict[str, Any], missed: list[int]) ->
 - **Recipe**: {shown}.
 - **Seed** {summary["seed"]}, named beforehand; {summary["epochs"]} epochs.{_mean(spec.name)}
 - **Accuracy**: fp32 {summary["test_correct"]}/{summary["test_total"]} \
-({summary["test_accuracy"]:.2%}), int8 {int8["test_correct"]}/{int8["test_total"]} \
-({int8["test_accuracy"]:.2%}, {int8["origin"]["method"]}, \
-{int8["origin"]["images"]} calibration images).
+({summary["test_accuracy"]:.2%}), int8 {int8.test_correct}/{int8.test_total} \
+({int8.test_accuracy:.2%}, {int8.origin["method"]}, \
+{int8.origin["images"]} calibration images).
 - **Misses** ({len(missed)} test images, by index): {images}. Several of MNIST's test labels are
   wrong or in doubt (Northcutt et al. 2021): a net without misses would have learned mistakes.
 - **Limits**: single digits, upright, centred and scaled as MNIST's are (`mnistkit predict` does

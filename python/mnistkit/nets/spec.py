@@ -108,6 +108,10 @@ class NetSpec:
     """A named sequence of layers from a ``(1, 28, 28)`` image to 10 logits.
 
     Raises :class:`~mnistkit.common.errors.SpecError` where the layers do not fit together.
+
+    >>> import mnistkit
+    >>> mnistkit.nets.get("base").params
+    18554
     """
 
     name: str

@@ -123,6 +123,11 @@ _MAKERS = (_base, _small, _nano, _ref_18738, _ref_10066, _ref_19712, _ref_16626)
 ZOO: dict[str, NetSpec] = {spec.name: spec for spec in (make() for make in _MAKERS)}
 
 
+def names() -> tuple[str, ...]:
+    """The nets that are known by name."""
+    return tuple(ZOO)
+
+
 def get(name: str) -> NetSpec:
     """Return the net of that name, or raise :class:`UsageError` listing the known ones."""
     if name not in ZOO:

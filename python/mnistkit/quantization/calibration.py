@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mnistkit.common.errors import CheckError, InputError, UsageError
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.nets.deploy import INPUT_SCALE, DeployGraph, MaxPoolOp
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.quantization.graph import QMAX
@@ -37,7 +37,7 @@ class CalibrationSet:
         return {"dataset": self.dataset, "images": count, "seed": self.seed, "sha256": digest}
 
 
-def draw(train_set: Digits, count: int, seed: int) -> CalibrationSet:
+def draw(train_set: ImageSet, count: int, seed: int) -> CalibrationSet:
     """Draw ``count`` training images. Raises where there are fewer, or they are all the same."""
     if count < LEAST_IMAGES:
         raise UsageError(

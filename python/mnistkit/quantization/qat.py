@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnistkit.common.errors import CheckError
-from mnistkit.data.sets import Digits, batches
+from mnistkit.data.sets import ImageSet, batches
 from mnistkit.nets.deploy import AvgPoolOp, ConvOp, DeployGraph, MaxPoolOp, Op
 from mnistkit.quantization.graph import INPUT_QUANT_SCALE, QMAX, quantize_weight
 from mnistkit.runs.recipe import Recipe
@@ -130,7 +130,7 @@ def _quantize_weight(weight: Tensor, bias: Tensor, in_scale: float) -> Tensor:
 def fine_tune(
     graph: DeployGraph,
     ranges: Mapping[str, float],
-    train_set: Digits,
+    train_set: ImageSet,
     recipe: Recipe,
     settings: QatSettings = QatSettings(),
     *,

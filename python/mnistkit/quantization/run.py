@@ -11,7 +11,7 @@ import torch
 from mnistkit.common.environment import versions
 from mnistkit.common.errors import UsageError
 from mnistkit.common.paths import write_bytes
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.nets.deploy import DeployGraph
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.quantization import calibration, qat, reference, store
@@ -35,7 +35,7 @@ class Quantized:
 
 def quantize_source(
     source: Source,
-    train_set: Digits,
+    train_set: ImageSet,
     *,
     method: str = "ptq",
     calibrate: str = "mse",
@@ -65,25 +65,45 @@ def quantize_source(
     return Quantized(int8, graph, origin, layer_figures(graph, int8, drawn.images[:256]))
 
 
-def summarize(source: Source, made: Quantized, test_set: Digits) -> dict[str, Any]:
-    """Score int8 and fp32 on the test set; what ``quantize --json`` writes."""
+@dataclass(frozen=True)
+class QuantizationSummary:
+    """The int8 net's figures beside its fp32 self's, over one test set."""
+
+    net: str
+    dataset: str
+    test_correct: int
+    test_total: int
+    test_accuracy: float
+    fp32_test_correct: int
+    fp32_test_accuracy: float
+    agreement: float  # share of the images on which both say the same digit
+    origin: dict[str, Any]  # how the int8 net was made
+    layers: list[LayerFigures]
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``quantize --json`` writes."""
+        return vars(self) | {"layers": [vars(layer) for layer in self.layers]}
+
+
+def summarize(source: Source, made: Quantized, test_set: ImageSet) -> QuantizationSummary:
+    """Score int8 and fp32 on the test set."""
     images, labels = test_set.images.numpy(), test_set.labels.numpy()
     with torch.inference_mode():
         fp32 = DeployNet(source.graph())(test_set.images).numpy()
     int8 = reference.logits(made.int8, images)
     correct = int((int8.argmax(1) == labels).sum())
-    return {
-        "net": source.spec.name,
-        "dataset": test_set.name,
-        "test_correct": correct,
-        "test_total": len(test_set),
-        "test_accuracy": correct / len(test_set),
-        "fp32_test_correct": int((fp32.argmax(1) == labels).sum()),
-        "fp32_test_accuracy": float((fp32.argmax(1) == labels).mean()),
-        "agreement": float((fp32.argmax(1) == int8.argmax(1)).mean()),
-        "origin": made.origin,
-        "layers": [vars(layer) for layer in made.layers],
-    }
+    return QuantizationSummary(
+        net=source.spec.name,
+        dataset=test_set.name,
+        test_correct=correct,
+        test_total=len(test_set),
+        test_accuracy=correct / len(test_set),
+        fp32_test_correct=int((fp32.argmax(1) == labels).sum()),
+        fp32_test_accuracy=float((fp32.argmax(1) == labels).mean()),
+        agreement=float((fp32.argmax(1) == int8.argmax(1)).mean()),
+        origin=made.origin,
+        layers=made.layers,
+    )
 
 
 def copy_run(source: Source, out: Path) -> None:

@@ -21,6 +21,10 @@ class Recipe:
     images, each in ``copies`` distortions (batch augmentation, Hoffer et al. 2020). Where a run has
     a teacher, ``distill`` is the share of the loss that its answers have, softened by
     ``temperature``.
+
+    >>> import mnistkit
+    >>> mnistkit.Recipe(epochs=3).replace(peak_lr=0.1).peak_lr
+    0.1
     """
 
     epochs: int = 19

@@ -16,7 +16,7 @@ from torch import Tensor
 from mnistkit.common.environment import versions
 from mnistkit.common.errors import ArtifactError, CheckError, UsageError
 from mnistkit.common.paths import write_text
-from mnistkit.data.sets import Digits, batches
+from mnistkit.data.sets import ImageSet, batches
 from mnistkit.nets.module import DigitNet
 from mnistkit.runs import checkpoint
 from mnistkit.runs.checkpoint import RunConfig
@@ -48,8 +48,8 @@ EpochHook = Callable[[dict[str, Any]], None]
 
 def train(
     config: RunConfig,
-    train_set: Digits,
-    test_set: Digits,
+    train_set: ImageSet,
+    test_set: ImageSet,
     run: Path,
     *,
     device: str = "cpu",
@@ -74,7 +74,7 @@ def train(
 
 def _train(
     trainer: _Trainer,
-    test_set: Digits,
+    test_set: ImageSet,
     resume: bool,
     on_step: ProgressHook | None,
     on_epoch: EpochHook | None,
@@ -128,13 +128,13 @@ class _Trainer:
     def __init__(
         self,
         config: RunConfig,
-        train_set: Digits,
+        train_set: ImageSet,
         run: Path,
         device: torch.device,
         workers: Workers,
     ) -> None:
         self.config, self.run, self.device, self.workers = config, run, device, workers
-        self.held_out: Digits | None = None
+        self.held_out: ImageSet | None = None
         if config.hold_out:
             train_set, self.held_out = train_set.hold_out(config.hold_out)
         self.train_set = train_set

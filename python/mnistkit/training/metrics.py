@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Score:
 
 @torch.inference_mode()
 def evaluate(
-    module: nn.Module, digits: Digits, device: torch.device, batch_size: int = 500
+    module: nn.Module, digits: ImageSet, device: torch.device, batch_size: int = 500
 ) -> Score:
     """Score a module that takes float images in 0..1, in evaluation mode."""
     was_training = module.training

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mnistkit.common.paths import replacing
-from mnistkit.data.sets import Digits
+from mnistkit.data.sets import ImageSet
 from mnistkit.nets.deploy_module import DeployNet
 from mnistkit.runs import checkpoint
 from mnistkit.runs.source import load_run
@@ -21,7 +21,7 @@ CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.png"
 _GALLERY = 60
 
 
-def write_plots(run: Path, test_set: Digits) -> list[Path]:
+def write_plots(run: Path, test_set: ImageSet) -> list[Path]:
     """Write the three PNG files into the run's folder and return their paths."""
     import matplotlib
 
@@ -65,7 +65,7 @@ def _curves(records: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def _confusion(answers: torch.Tensor, digits: Digits) -> Figure:
+def _confusion(answers: torch.Tensor, digits: ImageSet) -> Figure:
     import matplotlib.pyplot as plt
 
     counts = torch.zeros(10, 10, dtype=torch.int64)
@@ -82,7 +82,7 @@ def _confusion(answers: torch.Tensor, digits: Digits) -> Figure:
     return figure
 
 
-def _mistakes(answers: torch.Tensor, digits: Digits) -> Figure:
+def _mistakes(answers: torch.Tensor, digits: ImageSet) -> Figure:
     """The wrong answers, the surest first."""
     import matplotlib.pyplot as plt
 

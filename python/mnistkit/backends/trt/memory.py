@@ -158,7 +158,7 @@ def open_memory(device: int = 0, name: str | None = None) -> Memory:
         raise MissingError(f"{name.replace('_', '-')} is not installed; {INSTALL}")
     probe.driver()  # both libraries end in errors of their own, or worse, without one
     try:
-        module = importlib.import_module(f"mnistkit.gpu.{name}_memory")
+        module = importlib.import_module(f"mnistkit.backends.trt.{name}_memory")
     except ImportError as error:
         raise MissingError(f"{name} is installed but cannot be imported: {error}") from error
     memory: Memory = module.MEMORY(device)

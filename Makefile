@@ -46,7 +46,7 @@ run: setup
 test: setup lint
 	$(BIN)/python -m pytest -n auto
 
-# One fault at a time in a copy, and the tests that must find it (docs/testing.md).
+# One fault at a time in a copy, and the tests that must find it (docs/explanations/testing.md).
 mutants: setup
 	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 

@@ -1,7 +1,7 @@
 """The int8 net: one definition, of which every int8 export is a rendering.
 
 All values are int8 with zero point 0 and a positive scale: ``real = scale * integer``. Weights
-have a scale per output channel, activations one per tensor. ``docs/int8.md`` is the text of it;
+have a scale per output channel, activations one per tensor. ``docs/explanations/int8.md`` is the text of it;
 :mod:`mnistkit.quantization.reference` is the arithmetic.
 """
 

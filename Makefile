@@ -19,7 +19,7 @@ setup: $(READY)
 # uv where it installs, pip where it does not; versions come from constraints.txt.
 $(READY): pyproject.toml constraints.txt CMakeLists.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet uv || echo "uv is not to be had: using pip"
+	$(BIN)/python -m pip install --quiet uv || echo "uv cannot be installed here: using pip"
 	if [ -x $(BIN)/uv ]; then \
 	  $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ".[dev]"; \
 	else \

@@ -1,4 +1,4 @@
-"""Native: the `.mnk` file of the dependency-free C++ engine; ``docs/reference/mnk.md`` has the rules.
+"""Native: the `.mnk` file of the dependency-free C++ engine; docs/reference/mnk.md has the rules.
 
 A header, a table of three sections, and the sections: op records, arrays, the net's name. Arrays
 are laid out as the engine's kernels read them, so the file is used in place.

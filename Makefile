@@ -7,10 +7,10 @@ MNISTKIT := $(BIN)/mnistkit
 RUN    := runs/digits
 OUT    := out/run
 
-.PHONY: setup run test mutants lint bench verify-avx2 test-old-onnx test-gpu clean
+.PHONY: setup run test docs mutants lint bench verify-avx2 test-old-onnx test-gpu clean
 .DEFAULT_GOAL := help
 help:
-	@echo "make setup | run | test | mutants | lint | bench | verify-avx2 | test-old-onnx | test-gpu | clean   (see README.md)"
+	@echo "make setup | run | test | docs | mutants | lint | bench | verify-avx2 | test-old-onnx | test-gpu | clean   (see README.md)"
 
 setup: $(READY)
 	@$(MNISTKIT) build-runner
@@ -45,6 +45,10 @@ run: setup
 
 test: setup lint
 	$(BIN)/python -m pytest -n auto
+
+# The site, into build/site; a broken link is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # One fault at a time in a copy, and the tests that must find it (docs/explanations/testing.md).
 mutants: setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,8 @@ def on_config(config: Any) -> Any:
         if link.name not in wanted or not link.exists():
             link.unlink()
     for name, path in wanted.items():
-        try:
+        with contextlib.suppress(FileExistsError):
             os.symlink(path, package / name)
-        except FileExistsError:
-            pass
     return config
 
 
@@ -63,9 +62,7 @@ def commands() -> str:
 
     group: Any = typer.main.get_command(app)
     return "\n".join(
-        _command(name, command)
-        for name, command in group.commands.items()
-        if not command.hidden
+        _command(name, command) for name, command in group.commands.items() if not command.hidden
     )
 
 

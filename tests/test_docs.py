@@ -30,7 +30,11 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def text_files() -> Iterator[Path]:
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if listed.returncode:
         pytest.skip("this is no git checkout, so its files cannot be listed")
@@ -150,9 +154,11 @@ def test_notebook_runs_and_holds_no_outputs(tmp_path: Path) -> None:
         "import nbformat, nbclient; n = nbformat.read('notebook.ipynb', as_version=4);"
         "nbclient.NotebookClient(n, timeout=300).execute()"
     )
-    assert nbclient and shutil.which("mnistkit", path=path)
+    assert nbclient
+    assert shutil.which("mnistkit", path=path)
     run_in = subprocess.run(
         [sys.executable, "-c", code],
+        check=False,
         cwd=tmp_path,
         env=os.environ | {"PATH": path},
         capture_output=True,

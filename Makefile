@@ -7,10 +7,10 @@ MNISTKIT := $(BIN)/mnistkit
 RUN    := runs/digits
 OUT    := out/run
 
-.PHONY: setup run test mutants lint bench verify-avx2 test-old-onnx test-gpu clean
+.PHONY: setup run test docs mutants lint bench verify-avx2 test-old-onnx test-gpu clean
 .DEFAULT_GOAL := help
 help:
-	@echo "make setup | run | test | mutants | lint | bench | verify-avx2 | test-old-onnx | test-gpu | clean   (see README.md)"
+	@echo "make setup | run | test | docs | mutants | lint | bench | verify-avx2 | test-old-onnx | test-gpu | clean   (see README.md)"
 
 setup: $(READY)
 	@$(BIN)/python -m mnistkit.native
@@ -18,7 +18,7 @@ setup: $(READY)
 # uv where it installs, pip where it does not; versions come from constraints.txt.
 $(READY): pyproject.toml constraints.txt CMakeLists.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet uv || echo "uv is not to be had: using pip"
+	$(BIN)/python -m pip install --quiet uv || echo "uv cannot be installed here: using pip"
 	if [ -x $(BIN)/uv ]; then \
 	  $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ".[dev]"; \
 	else \
@@ -45,7 +45,11 @@ run: setup
 test: setup lint
 	$(BIN)/python -m pytest -n auto
 
-# One fault at a time in a copy, and the tests that must find it (docs/testing.md).
+# The site, into build/site; a broken link is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# One fault at a time in a copy, and the tests that must find it (docs/explanations/testing.md).
 mutants: setup
 	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 

@@ -1,4 +1,4 @@
-"""Native: the `.mnk` file of the dependency-free C++ engine; ``docs/format.md`` has the rules.
+"""Native: the `.mnk` file of the dependency-free C++ engine; docs/reference/mnk.md has the rules.
 
 A header, a table of three sections, and the sections: op records, arrays, the net's name. Arrays
 are laid out as the engine's kernels read them, so the file is used in place.
@@ -27,7 +27,7 @@ VERSION = 2
 ALIGN = 64
 HEADER = struct.Struct("<8sIIQII32x")  # magic, version, precision, file size, sections, CRC-32
 SECTION = struct.Struct("<IIQQQ")  # kind, CRC-32, offset, size, 0
-RECORD = struct.Struct("<8I3QfI")  # see docs/format.md
+RECORD = struct.Struct("<8I3QfI")  # see docs/reference/mnk.md
 _PRECISION = {"fp32": 0, "int8": 1}
 _CONV, _MAX_POOL, _AVG_POOL = 1, 2, 3
 _RELU, _LAST = 1, 2

@@ -38,7 +38,7 @@ class Artifact {
   [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
   [[nodiscard]] const std::string& net() const noexcept { return net_; }
   [[nodiscard]] const std::vector<ArtifactFile>& files() const noexcept { return files_; }
-  /// The edition of the int8 definition that an int8 file is of (docs/int8.md).
+  /// The edition of the int8 definition that an int8 file is of (docs/explanations/int8.md).
   [[nodiscard]] int int8_edition() const noexcept { return int8_edition_; }
 
   /// The file of that format and precision; throws `Error(unavailable)`, naming what there is.

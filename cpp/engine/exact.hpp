@@ -9,7 +9,7 @@
 // a plain x, like (x + c) - c, or for impossible, like a NaN, is not used.
 //
 // Flushing denormals to zero changes nothing either: a multiplier is 0 or at least 2^-126 (rule 21
-// of docs/format.md), and so is its product with an integer.
+// of docs/reference/mnk.md), and so is its product with an integer.
 #pragma once
 
 #include <cfloat>

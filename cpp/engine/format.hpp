@@ -1,4 +1,4 @@
-// The parser of .mnk files; docs/format.md numbers the rules that its errors name.
+// The parser of .mnk files; docs/reference/mnk.md numbers the rules that its errors name.
 #pragma once
 
 #include <cstddef>

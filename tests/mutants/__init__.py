@@ -3,5 +3,5 @@
     PYTHONPATH=tests python -m mutants [--only NAME,AREA] [--jobs N] [--list]
 
 A mutant is a table in one of the ``*.toml`` files here, named after an area: see
-``docs/testing.md``.
+``docs/explanations/testing.md``.
 """

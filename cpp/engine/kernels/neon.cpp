@@ -5,7 +5,7 @@
 namespace mnistkit::engine {
 namespace {
 
-// Two products of bytes fit into 16 bits: a weight is at least -127 (docs/int8.md).
+// Two products of bytes fit into 16 bits: a weight is at least -127 (docs/explanations/int8.md).
 struct WideningProduct {
   static int32x4_t add(int32x4_t acc, int8x16_t value, int8x16_t weight) {
     const int16x8_t low = vmull_s8(vget_low_s8(value), vget_low_s8(weight));

@@ -60,7 +60,7 @@ struct Vectors {
     return {engine::lower<true>(bytes), engine::upper<true>(bytes)};
   }
 
-  // Two products fit into 16 bits: a weight is at least -127 (docs/int8.md).
+  // Two products fit into 16 bits: a weight is at least -127 (docs/explanations/int8.md).
   template <bool kSigned>
   MNISTKIT_INLINE static Int4 add(Int4 acc, Word4 value, Weight weight) {
     const Half8 pairs = lower<kSigned>(value) * weight.lower + upper<kSigned>(value) * weight.upper;

@@ -1,7 +1,7 @@
 // Picture files and pixels, made into what the nets take: 28 by 28 bytes, as MNIST's are.
 //
 // It does what `mnistkit predict` does with a file, to the byte but for the last rounding of a few
-// pixels (docs/cpp.md), and needs neither a runtime nor libtorch: link mnistkit::image.
+// pixels (docs/reference/cpp.md), and needs neither a runtime nor libtorch: link mnistkit::image.
 #ifndef MNISTKIT_IMAGE_HPP
 #define MNISTKIT_IMAGE_HPP
 

@@ -128,8 +128,9 @@ MNISTKIT_API mnistkit_status mnistkit_runner_self_check(mnistkit_runner* runner,
 #define mnistkit_runner_self_check(runner, report) \
   mnistkit_runner_self_check_sized((runner), (report), sizeof(mnistkit_self_check))
 
-/* Writes the edition of the int8 definition (docs/int8.md) that the net is of, 0 where the
- * precision is not int8. Edition 1 may give other digits on a CPU without an int8 dot product. */
+/* Writes the edition of the int8 definition (docs/explanations/int8.md) that the net is of, 0 where
+ * the precision is not int8. Edition 1 may give other digits on a CPU without an int8 dot product.
+ */
 MNISTKIT_API mnistkit_status mnistkit_runner_int8_edition(mnistkit_runner* runner,
                                                           int32_t* edition);
 

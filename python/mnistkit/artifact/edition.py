@@ -1,4 +1,4 @@
-"""The editions of the int8 definition (``docs/int8.md``): which one a file is of, and what to say.
+"""Editions of the int8 definition (``docs/explanations/int8.md``): a file's own, and its warning.
 
 Edition 1 bounds each weight alone, so a runtime that adds two products in 16 bits may saturate on
 a CPU without an int8 dot product. Edition 2 bounds pairs of weights, and nothing can saturate.

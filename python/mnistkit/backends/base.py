@@ -22,8 +22,8 @@ class Predictor(ABC):
     """A model loaded into a runtime. Any number of threads may share one; close it at the end.
 
     A call after ``close``, and any call in a process that was forked from the one that loaded the
-    predictor, is a :class:`UsageError`; see ``docs/threads.md``. What does not hold for a runtime
-    its own class says.
+    predictor, is a :class:`UsageError`; see ``docs/explanations/threads.md``. What does
+    not hold for a runtime its own class says.
 
     >>> import mnistkit, numpy
     >>> artifact = mnistkit.export("nano", "out", formats=["native"], force=True)

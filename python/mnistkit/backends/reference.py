@@ -19,7 +19,7 @@ class _ReferencePredictor(Predictor):
 
 
 class ReferenceBackend(Backend):
-    """Runs the artifact's int8 net as ``docs/int8.md`` defines it."""
+    """Runs the artifact's int8 net as ``docs/explanations/int8.md`` defines it."""
 
     name = "reference"
     description = "integer arithmetic in numpy: the int8 reference"

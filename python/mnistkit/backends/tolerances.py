@@ -1,6 +1,7 @@
 """How far a runtime may be from the reference of a precision, and why.
 
-Measured: every net of the package, MNIST's 10,000 test images, logits of up to 28 (docs/verify.md).
+Measured: every net of the package, MNIST's 10,000 test images, logits of up to 28
+(docs/guides/verify.md).
 """
 
 from __future__ import annotations

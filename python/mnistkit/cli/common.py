@@ -70,7 +70,9 @@ TrtFlavorOption = Annotated[
 ]
 GpuArchOption = Annotated[
     str | None,
-    typer.Option(metavar="A,B", help="Compute capabilities, 8.6,8.9 say; default: the GPU here."),
+    typer.Option(
+        metavar="A,B", help="Compute capabilities, for example 8.6,8.9; default: the GPU here."
+    ),
 ]
 MinBatchOption = Annotated[int, typer.Option(help="Smallest batch of a TensorRT plan.")]
 OptBatchOption = Annotated[

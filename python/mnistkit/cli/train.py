@@ -33,13 +33,13 @@ def train(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="Settings as JSON, a run's config.json say; options go before it.",
+            help="Settings as JSON, for example a run's config.json; options override it.",
         ),
     ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="auto (the default: mnist, or digits where it is not to be had), mnist, qmnist, "
+            help="auto (the default: mnist, or digits where MNIST cannot be found), mnist, qmnist, "
             "emnist-digits, usps, fashion, kmnist or digits (no download)."
         ),
     ] = None,

@@ -73,7 +73,7 @@ def _read_file(where: Path, kind: int) -> npt.NDArray[np.uint8]:
 
 
 def read_idx_int32(path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
-    """Read an IDX file of int32, QMNIST's labels say; as :func:`read_idx` else."""
+    """Read an IDX file of int32, for example QMNIST's labels; otherwise as :func:`read_idx`."""
     parts = _read_file(Path(path), _INT32)
     return parts.view(">i4")[..., 0].astype(np.int32)
 

@@ -2,7 +2,7 @@
 
 Where a CPU has no int8 dot product, runtimes add the products of two neighbours in 16 bits, and a
 sum beyond 32,767 is cut off. The int8 definition's second edition has weights that cannot reach it;
-the first edition's can (docs/verify.md).
+the first edition's can (docs/guides/verify.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The int8 net: one definition, of which every int8 export is a rendering.
 
 All values are int8 with zero point 0 and a positive scale: ``real = scale * integer``. Weights
-have a scale per output channel, activations one per tensor. ``docs/int8.md`` is the text of it;
-:mod:`mnistkit.quantization.reference` is the arithmetic.
+have a scale per output channel, activations one per tensor. ``docs/explanations/int8.md`` has it in
+words; :mod:`mnistkit.quantization.reference` is the arithmetic.
 """
 
 from __future__ import annotations

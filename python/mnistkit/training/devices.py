@@ -32,7 +32,7 @@ def _keep_freed_memory() -> None:
     """Have glibc keep what is freed: a step frees and takes the same large tensors again.
 
     By default each of them is a mapping of its own, whose pages are cleared and faulted in anew:
-    up to 60 % of a training step on a CPU (docs/training.md).
+    up to 60 % of a training step on a CPU (docs/research/training.md).
     """
     if not sys.platform.startswith("linux"):
         return

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 from cpp_build import ROOT, build, run
-from mnistkit.cli import app
+from mnistkit.cli.app import app
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])

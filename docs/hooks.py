@@ -58,7 +58,7 @@ def _command(name: str, command: Any) -> str:
 def commands() -> str:
     """Every command of the command line, as Markdown."""
     import typer
-    from mnistkit.cli import app
+    from mnistkit.cli.app import app
 
     group: Any = typer.main.get_command(app)
     return "\n".join(

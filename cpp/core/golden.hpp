@@ -24,8 +24,8 @@ struct Golden {
   [[nodiscard]] std::size_t correct() const noexcept;
 };
 
-/// Reads golden.npz (python/mnistkit/artifact/golden.py has its arrays) with the reference logits of that
-/// precision. Throws `Error(bad_artifact)`.
+/// Reads golden.npz (python/mnistkit/artifact/golden.py has its arrays) with the reference logits
+/// of that precision. Throws `Error(bad_artifact)`.
 [[nodiscard]] Golden parse_golden(std::span<const std::uint8_t> file, Precision precision);
 
 /// How far a runtime may be from the reference, as python/mnistkit/backends/tolerances.py has it:

@@ -1,4 +1,5 @@
-// Any picture of a digit as MNIST would have it: python/mnistkit/pictures/preprocess.py, step by step.
+// Any picture of a digit as MNIST would have it: python/mnistkit/pictures/preprocess.py, step by
+// step.
 #include <algorithm>
 #include <cmath>
 #include <numbers>

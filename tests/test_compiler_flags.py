@@ -277,12 +277,11 @@ def test_rounding(flags: str, tmp_path: Path) -> None:
 def test_other_floats_are_refused(language: str, tmp_path: Path) -> None:
     """As if the compiler said that its float has 53 bits."""
     compiler = need("g++" if language == "c++" else "gcc", "g++")
-    source = Path(source.source_dir()) / "cpp" / "engine" / "plan.cpp"
-    standard = "-std=c++20"
+    file, standard = source.source_dir() / "cpp" / "engine" / "plan.cpp", "-std=c++20"
     if language == "c":
-        source, standard = tmp_path / "model.c", "-std=c99"
-        source.write_bytes(c.render(graphs("nano")[1], "int8"))
-    command = [compiler, standard, "-fsyntax-only", str(source)]
+        file, standard = tmp_path / "model.c", "-std=c99"
+        file.write_bytes(c.render(graphs("nano")[1], "int8"))
+    command = [compiler, standard, "-fsyntax-only", str(file)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     command += ["-U__FLT_MANT_DIG__", "-D__FLT_MANT_DIG__=53"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -244,7 +244,7 @@ def test_a_quantized_run_keeps_its_accuracy(
     figures = summarize(source, quantize_source(source, digits_train, images=512), digits_test)
     assert figures.test_accuracy >= figures.fp32_test_accuracy - 0.01
     assert figures.agreement > 0.98
-    json.dumps(figures)
+    json.dumps(figures.to_json())
 
 
 def test_the_int8_net_survives_its_file(int8_run: Path, images: np.ndarray) -> None:
